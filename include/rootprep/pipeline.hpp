@@ -18,12 +18,31 @@
 
 namespace rootprep {
 
-// What any step is: a value that can describe itself and turn itself into deferred system calls.
 template <class T>
-concept StepType = std::copy_constructible<T> && requires(const T& step, PlanBuilder& builder) {
+concept LowersItself = requires(const T& step, PlanBuilder& builder) {
   { step.lower(builder) } -> std::same_as<void>;
+};
+template <class T>
+concept LoweredByFunction = !LowersItself<T> && requires(const T& step, PlanBuilder& builder) {
+  { lower(step, builder) } -> std::same_as<void>;  // found by argument-dependent lookup
+};
+
+// What any step is: a value that can describe itself and turn itself into deferred system calls, by a member
+// `void lower(PlanBuilder&) const` or by a function `void lower(const T&, PlanBuilder&)` beside it.
+template <class T>
+concept StepType = std::copy_constructible<T> && (LowersItself<T> || LoweredByFunction<T>) && requires(const T& step) {
   { step.describe() } -> std::convertible_to<std::string>;
 };
+
+// Lowers a step of any type.
+template <StepType T>
+void lower_step(const T& step, PlanBuilder& builder) {
+  if constexpr (LowersItself<T>) {
+    step.lower(builder);
+  } else {
+    lower(step, builder);
+  }
+}
 
 // A step of any type, as a value. Copying is cheap: the step inside never changes and is shared.
 class ROOTPREP_EXPORT Step {
@@ -47,7 +66,7 @@ class ROOTPREP_EXPORT Step {
   template <class T>
   struct Model final : Concept {
     explicit Model(T s) : step(std::move(s)) {}
-    void lower(PlanBuilder& builder) const override { step.lower(builder); }
+    void lower(PlanBuilder& builder) const override { lower_step(step, builder); }
     std::string describe() const override { return step.describe(); }
     T step;
   };

@@ -224,9 +224,14 @@ class ROOTPREP_EXPORT PlanBuilder {
   // `host_path`: where it is on the host, or empty if nowhere.
   void set_root(Fd root, std::string_view host_path);
   const std::string& root_host_path() const noexcept;
-  // From here on no host path may be used: the root was entered.
+  // From here on no host path may be used: the root was entered. Runs what on_entered() has collected, in order.
   void mark_entered();
   bool entered() const noexcept;
+  // Lowers `body` right after the root was entered, as part of the step that enters it.
+  void on_entered(std::function<void(PlanBuilder&)> body);
+  // No mount of this namespace is shared any more: an unmount of the old root cannot reach the host.
+  void mark_nothing_shared();
+  bool nothing_shared() const noexcept;
 
   // --- regions, labels, alternatives ---
   // Operations added inside `body` go to the prologue, which runs while the host is visible.
@@ -261,7 +266,7 @@ class ROOTPREP_EXPORT PlanBuilder {
   // where there is one, else a walk by components.
   Fd open_in_root(std::string_view path, InRootOptions options = {});
   // As open_in_root, for the directory above `path`: creates missing parents. `name` gets the last component.
-  Fd open_parent_in_root(std::string_view path, std::string& name);
+  Fd open_parent_in_root(std::string_view path, std::string& name, Create missing_parents = Create::directory);
 
   // --- deferred system calls ---
   Call open_tree(Fd directory, Text path, std::uint64_t flags);

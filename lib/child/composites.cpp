@@ -184,19 +184,8 @@ class Walk {
   }
 
   long make(const char* name, Create what, std::uint32_t mode) noexcept {
-    const long old_mask = invoke(kernel_, SYS_umask, 0);
-    long made = 0;
-    if (what == Create::directory) {
-      made = invoke(kernel_, SYS_mkdirat, directory(), name, mode);
-    } else {
-      made = invoke(kernel_, SYS_openat, directory(), name, abi::o_wronly | abi::o_creat | abi::o_excl | abi::o_nofollow | abi::o_cloexec, mode & 0666U);
-      if (made >= 0) {
-        (void)invoke(kernel_, SYS_close, made);  // an empty file: nothing to lose
-        made = 0;
-      }
-    }
-    (void)invoke(kernel_, SYS_umask, old_mask);  // umask(2) cannot fail
-    return made;
+    if (what == Create::directory) return invoke(kernel_, SYS_mkdirat, directory(), name, mode);
+    return invoke(kernel_, SYS_mknodat, directory(), name, abi::s_ifreg | (mode & 0666U), 0);
   }
 
   long reopen_current(std::uint64_t flags) noexcept {

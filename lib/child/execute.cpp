@@ -182,6 +182,7 @@ std::uint32_t step_once(Frame& frame, std::uint32_t index) noexcept {
 void execute(Frame& frame) noexcept {
   frame.report = Report{};
   for (std::size_t slot = 0; slot < frame.slot_count; ++slot) frame.slots[slot] = -1;
+  const long old_mask = invoke(*frame.kernel, SYS_umask, 0);  // modes are those of the plan, whatever the caller's umask
   std::uint32_t index = 0;
   while (index < frame.operation_count) {
     index = step_once(frame, index);
@@ -191,6 +192,7 @@ void execute(Frame& frame) noexcept {
     if (frame.slots[slot] >= 0) (void)invoke(*frame.kernel, SYS_close, frame.slots[slot]);  // after a failure; nothing could be done about EIO
     frame.slots[slot] = -1;
   }
+  (void)invoke(*frame.kernel, SYS_umask, old_mask);  // umask(2) cannot fail
 }
 
 }  // namespace rootprep::child

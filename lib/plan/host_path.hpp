@@ -43,6 +43,18 @@ inline bool is_below(std::string_view path, std::string_view top) {
   return p.starts_with(t) && (p.size() == t.size() || p[t.size()] == '/');
 }
 
+// "/srv/a" -> "/srv"; "/srv" -> "/".
+inline std::string parent(std::string_view path) {
+  const std::string p = normalized(path);
+  const std::size_t slash = p.rfind('/');
+  return slash == std::string::npos || slash == 0 ? "/" : p.substr(0, slash);
+}
+
+inline bool exists(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0;
+}
+
 inline const char* type_name(mode_t mode) {
   switch (mode & S_IFMT) {
     case S_IFREG: return "regular file";

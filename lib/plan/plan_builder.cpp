@@ -93,6 +93,8 @@ struct PlanBuilder::State {
   Fd root{};
   std::string root_path{};
   bool entered = false;
+  bool nothing_shared = false;
+  std::vector<std::function<void(PlanBuilder&)>> after_entry{};
 
   std::vector<Operation>& region() { return in_prologue ? prologue : body; }
 };
@@ -151,8 +153,14 @@ void PlanBuilder::set_root(Fd root, std::string_view host_path) {
   if (root.kind() == Fd::Kind::slot) state_->slots[static_cast<std::size_t>(root.value())] = "root";
 }
 const std::string& PlanBuilder::root_host_path() const noexcept { return state_->root_path; }
-void PlanBuilder::mark_entered() { state_->entered = true; }
+void PlanBuilder::mark_entered() {
+  state_->entered = true;
+  for (const auto& body : std::exchange(state_->after_entry, {})) body(*this);
+}
 bool PlanBuilder::entered() const noexcept { return state_->entered; }
+void PlanBuilder::on_entered(std::function<void(PlanBuilder&)> body) { state_->after_entry.push_back(std::move(body)); }
+void PlanBuilder::mark_nothing_shared() { state_->nothing_shared = true; }
+bool PlanBuilder::nothing_shared() const noexcept { return state_->nothing_shared; }
 
 // --- regions, labels, alternatives ---
 
@@ -513,7 +521,7 @@ Fd PlanBuilder::open_in_root(std::string_view path, InRootOptions options) {
   return found;
 }
 
-Fd PlanBuilder::open_parent_in_root(std::string_view path, std::string& name) {
+Fd PlanBuilder::open_parent_in_root(std::string_view path, std::string& name, Create missing_parents) {
   const std::string relative = host_path::relative_to_root(path);
   const std::size_t slash = relative.rfind('/');
   name = slash == std::string::npos ? relative : relative.substr(slash + 1);
@@ -521,7 +529,7 @@ Fd PlanBuilder::open_parent_in_root(std::string_view path, std::string& name) {
     fail(PlanErrc::bad_value, "path", path, "a path whose last component is a name");
   }
   const std::string parent = slash == std::string::npos ? "." : relative.substr(0, slash);
-  return open_in_root(parent, {.create = parent == "." ? Create::nothing : Create::directory,
+  return open_in_root(parent, {.create = parent == "." ? Create::nothing : missing_parents,
                                .flags = abi::o_path | abi::o_directory | abi::o_cloexec});
 }
 
