@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The rootprep authors
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rootprep/execution.hpp"
+#include "rootprep/kernel.hpp"
+#include "rootprep/plan.hpp"
+
+namespace rootprep::testing {
+
+// A place where a plan can run once: a kernel, and a judge of what a run has left where it must leave nothing.
+class SweepWorld {
+ public:
+  SweepWorld() = default;
+  SweepWorld(const SweepWorld&) = delete;
+  SweepWorld& operator=(const SweepWorld&) = delete;
+  virtual ~SweepWorld() = default;
+
+  virtual Kernel& kernel() = 0;
+  // After the process has ended: empty if the host is as before, else what differs.
+  virtual std::string left_behind() = 0;
+};
+
+struct SweepOptions {
+  // Every call fails with each of these that is plausible for it; empty: all that plausible_errors() lists.
+  std::vector<int> error_numbers{};
+  bool kill_too = true;  // also: the process is killed before each call
+};
+
+struct SweepFinding {
+  std::uint64_t call = 0;  // counted from 1
+  std::string system_call{};
+  int error_number = 0;    // 0: killed there
+  std::string what{};      // what is wrong: a swallowed error, a wrong operation, something left behind
+};
+
+struct SweepResult {
+  std::uint64_t runs = 0;
+  std::uint64_t calls = 0;       // of the plan, when nothing fails
+  std::uint64_t fallbacks = 0;   // runs that took a documented other way
+  std::uint64_t failures = 0;    // runs that ended with an error
+  std::vector<SweepFinding> findings{};
+  bool ok() const noexcept { return findings.empty(); }
+  std::string to_text() const;
+};
+
+// What a call may answer on a bad day: errno(3) sections of its man page, as far as mount code meets them.
+std::vector<int> plausible_errors(std::string_view system_call);
+
+// Runs the plan once for every call and every plausible errno, each time in a fresh world.
+//
+//   auto result = rootprep::testing::sweep_faults(plan, [] { return std::make_unique<MyWorld>(); });
+//   INFO(result.to_text());
+//   REQUIRE(result.ok());
+//
+// A run is right if it ends with an error that names the faulty call and its errno, or goes another way that the plan documents (allow,
+// otherwise, a bounded retry) and reports it; and if nothing is left behind on the host, in all cases. Without a fault the plan must succeed.
+SweepResult sweep_faults(const Plan& plan, const std::function<std::unique_ptr<SweepWorld>()>& make_world, const SweepOptions& options = {});
+
+}  // namespace rootprep::testing
