@@ -122,7 +122,8 @@ class ROOTPREP_EXPORT Call {
  public:
   // These errno values are success: `b.mkdirat(root, "dev", 0755).allow({EEXIST})`. At most 4.
   Call& allow(std::initializer_list<int> error_numbers);
-  // On these errno values execution goes on at `label`. Reported with `note`, a phrase that says what it means ("skipped"). At most 6.
+  // On these errno values execution goes on at `label`. With a `note`, a phrase that says what it means ("skipped"), it is reported
+  // (deviations()); without one it is of no interest to anybody. At most 6.
   Call& otherwise(Label label, std::initializer_list<int> error_numbers, std::string_view note = {});
   // On success, go on at `label` instead of the next operation.
   Call& then(Label label);

@@ -167,6 +167,7 @@ std::uint32_t step_once(Frame& frame, std::uint32_t index) noexcept {
   if (holds(op.allowed, sizeof op.allowed, -result)) return op.next == no_operation ? index + 1 : op.next;
   if (holds(op.otherwise, sizeof op.otherwise, -result)) {
     Report& report = frame.report;
+    if (op.note == 0) return op.alternative;  // of no interest to anybody
     if (report.event_count < sizeof report.events / sizeof report.events[0]) {
       report.events[report.event_count] = Event{index, static_cast<std::int32_t>(-result)};
     }

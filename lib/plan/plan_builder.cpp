@@ -511,7 +511,7 @@ Fd PlanBuilder::open_in_root(std::string_view path, InRootOptions options) {
   if (options.create != Create::nothing) {
     const Label missing = label();
     const Label end = label();
-    call.otherwise(missing, {ENOENT}, "the target does not exist: created").then(end);
+    call.otherwise(missing, {ENOENT}).then(end);
     place(missing);
     Call created = walk();
     created.operation().result = static_cast<std::uint16_t>(found.value());
