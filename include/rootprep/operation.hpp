@@ -75,7 +75,7 @@ enum class RootEntry : std::uint8_t {
 };
 
 // One operation. It succeeds, or answers with an errno in `allowed` (also success), or with one in `otherwise`: then execution
-// goes on at `alternative`, and the event is reported. Everything else ends the plan.
+// goes on at `alternative`, and reports it if there is a note. Everything else ends the plan.
 struct Operation {
   OperationKind kind = OperationKind::system_call;
   std::uint8_t argument_count = 0;

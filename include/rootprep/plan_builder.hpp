@@ -316,7 +316,7 @@ class ROOTPREP_EXPORT PlanBuilder {
   Call call(UserFunction function, std::span<const std::byte> data = {});
 
   // --- the end ---
-  // Closes what is still open, joins the regions, verifies. The first problem is the error.
+  // Closes what is still open, joins the regions, verifies. The first problem is the error. The builder is used up.
   result<class Plan> finish();
 
  private:

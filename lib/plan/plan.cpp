@@ -158,7 +158,40 @@ class Verifier {
     for (std::size_t i = 0; i < op.argument_count; ++i) {
       if (const PlanErrc code = check_argument(op.arguments[i]); code != PlanErrc::ok) return code;
     }
+    const SysCallInfo* info = op.kind == OperationKind::system_call ? find_syscall(long{op.number}) : nullptr;
+    for (std::size_t i = 0; info != nullptr && i < op.argument_count; ++i) {
+      if (!fits(op, i, info->arguments[i].kind)) return PlanErrc::bad_argument;
+    }
     return PlanErrc::ok;
+  }
+
+  // A plan may come from a file: where the kernel expects an address there must be one into the plan's data, or none, and no more bytes may be
+  // read or written there than it has. (What an unknown system call makes of its arguments nobody can check.)
+  static bool fits(const Operation& op, std::size_t index, ArgumentKind kind) noexcept {
+    const Argument& argument = op.arguments[index];
+    const bool is_text = argument.source == ArgumentSource::string || argument.source == ArgumentSource::text || argument.source == ArgumentSource::descriptor_path;
+    const bool is_null = argument.source == ArgumentSource::immediate && argument.value == 0;
+    const auto holds = [&](std::uint64_t size) { return argument.source == ArgumentSource::blob && size <= argument.size; };
+    const auto size_follows = [&] {
+      const std::size_t next = index + 1;
+      return next < op.argument_count && op.arguments[next].source == ArgumentSource::immediate && holds(op.arguments[next].value);
+    };
+    switch (kind) {
+      case ArgumentKind::path:
+      case ArgumentKind::text:
+      case ArgumentKind::mount_data:
+        return is_text || is_null;
+      case ArgumentKind::fsconfig_value:
+        return is_text || is_null || (op.arguments[4].source == ArgumentSource::immediate && holds(op.arguments[4].value));
+      case ArgumentKind::bytes:
+      case ArgumentKind::open_how:
+      case ArgumentKind::mount_attr:
+        return is_null || size_follows();
+      case ArgumentKind::pointer:
+        return is_null || size_follows() || holds(sizeof(abi::statx));
+      default:
+        return !is_text && argument.source != ArgumentSource::blob;
+    }
   }
 
   PlanErrc check_argument(const Argument& argument) const {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <utility>
 
@@ -79,8 +80,8 @@ struct PlanBuilder::State {
   explicit State(Context c) : context(c) { data.resize(8); }
 
   Context context;
-  std::vector<Operation> prologue{};
-  std::vector<Operation> body{};
+  std::deque<Operation> prologue{};  // a deque does not copy what it has when it grows
+  std::deque<Operation> body{};
   bool in_prologue = false;
   std::vector<StepInfo> steps{};
   std::vector<std::uint16_t> open_steps{};  // the innermost last
@@ -96,7 +97,7 @@ struct PlanBuilder::State {
   bool nothing_shared = false;
   std::vector<std::function<void(PlanBuilder&)>> after_entry{};
 
-  std::vector<Operation>& region() { return in_prologue ? prologue : body; }
+  std::deque<Operation>& region() { return in_prologue ? prologue : body; }
 };
 
 PlanBuilder::PlanBuilder(Context context) : state_(std::make_unique<State>(context)) {}
@@ -196,7 +197,7 @@ void PlanBuilder::first_of(const std::vector<Alternative>& alternatives) {
     if (!last) state_->attempts.push_back({start, next, alternative.abandon_on, alternative.note, state_->in_prologue, true});
     alternative.body(*this);
     if (!last) state_->attempts.pop_back();
-    std::vector<Operation>& region = state_->region();
+    std::deque<Operation>& region = state_->region();
     if (!last && region.size() > start) {
       if (region.back().next != no_operation) {
         fail(PlanErrc::bad_jump, "PlanBuilder.first_of", "", "an alternative whose last operation does not jump");
@@ -324,7 +325,7 @@ Call PlanBuilder::add(OperationKind kind, long number, std::initializer_list<Val
     if (operation.argument_count == 6) break;
     operation.arguments[operation.argument_count++] = argument(value);
   }
-  std::vector<Operation>& region = s.region();
+  std::deque<Operation>& region = s.region();
   if (region.size() >= max_operations) fail(PlanErrc::too_large, "Plan.operations", std::to_string(region.size()), "at most 1048576 operations");
   region.push_back(operation);
   Call call{*this, s.in_prologue, region.size() - 1};
@@ -625,7 +626,7 @@ result<Plan> PlanBuilder::finish() {
   if (failed()) return s.problems.front().error;
 
   std::vector<bool> open(s.slots.size());
-  for (const std::vector<Operation>* region : {&s.prologue, &s.body}) {
+  for (const std::deque<Operation>* region : {&s.prologue, &s.body}) {
     for (const Operation& op : *region) {
       if (op.result != no_slot) open[op.result] = true;
       if (op.kind == OperationKind::system_call && op.number == SYS_close && op.arguments[0].source == ArgumentSource::descriptor) {
@@ -641,7 +642,8 @@ result<Plan> PlanBuilder::finish() {
 
   PlanParts parts;
   parts.prologue_size = static_cast<std::uint32_t>(s.prologue.size());
-  parts.operations = s.prologue;
+  parts.operations.reserve(s.prologue.size() + s.body.size());
+  parts.operations.assign(s.prologue.begin(), s.prologue.end());
   parts.operations.insert(parts.operations.end(), s.body.begin(), s.body.end());
   const auto resolve = [&](std::uint32_t& target) {
     if (target == no_operation || (target & label_bit) == 0) return;
@@ -661,9 +663,9 @@ result<Plan> PlanBuilder::finish() {
     if (op.attempt != no_operation && i >= parts.prologue_size) op.attempt += parts.prologue_size;
   }
   if (failed()) return s.problems.front().error;
-  parts.steps = s.steps;
-  parts.slots = s.slots;
-  parts.data = s.data;
+  parts.steps = std::move(s.steps);
+  parts.slots = std::move(s.slots);
+  parts.data = std::move(s.data);
   if (s.root.kind() == Fd::Kind::slot) parts.root_slot = static_cast<std::uint16_t>(s.root.value());
   parts.user_namespace = s.context.user_namespace;
   return Plan::create(std::move(parts));
