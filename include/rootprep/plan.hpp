@@ -67,7 +67,7 @@ class ROOTPREP_EXPORT Plan {
   // Operations before this index are the prologue.
   std::uint32_t prologue_size() const noexcept { return parts_.prologue_size; }
   std::size_t slot_count() const noexcept { return parts_.slots.size(); }
-  // Name of a descriptor slot as printers show it: its own, or "fdN".
+  // Name of a descriptor slot as printers show it: "root" for root_slot; its own with its number; or "fdN".
   std::string slot_name(std::uint16_t slot) const;
   // The NUL-terminated string at an offset of data().
   std::string_view string_at(std::uint64_t offset) const noexcept;

@@ -299,7 +299,7 @@ result<Plan> Plan::create(PlanParts parts) {
 std::string Plan::slot_name(std::uint16_t slot) const {
   if (slot < parts_.slots.size() && !parts_.slots[slot].empty()) {
     const std::string& name = parts_.slots[slot];
-    return name == "root" ? name : name + std::to_string(slot);
+    return slot == parts_.root_slot ? "root" : name + std::to_string(slot);  // a plan can have had other roots before
   }
   return "fd" + std::to_string(slot);
 }

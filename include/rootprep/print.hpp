@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The rootprep authors
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "rootprep/error.hpp"
+#include "rootprep/export.hpp"
+#include "rootprep/plan.hpp"
+
+// Plans as text. All of it is made from the operations, so a plan that was read from JSON prints the same. Everything here allocates and is
+// for the parent; nothing here runs or opens anything.
+namespace rootprep {
+
+// Example:
+//
+//   std::cout << rootprep::to_text(plan);
+//
+//   plan: 57 operations in 6 steps, needs CAP_SYS_ADMIN and Linux 6.15
+//   prologue: while the host is visible
+//   step 0  prepare root /srv/root (rslave, bound on itself)
+//     0  mount(NULL, "/", NULL, MS_REC|MS_SLAVE, NULL)
+//     1  openat(AT_FDCWD, "/srv/root", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY) = fd0
+//     ...
+//   body: inside the new root
+//   step 1  mount proc on /proc
+//    12  openat2(root, "proc", {flags=O_RDONLY|O_CLOEXEC|O_PATH, resolve=...}, 24) = fd3 [ENOENT -> 14: the target does not exist: created] [then -> 15]
+//
+// One line an operation, in the notation of strace(1): names, argument order, flags and their order, quoting. The numbers are the indices of
+// Plan::operations() and Plan::steps(), as in Error. Instead of descriptor numbers, which do not exist yet, it shows Plan::slot_name().
+// "/proc/self/fd/{fd3}" is a path that gets the number of fd3 when it runs. In brackets: errnos that are no failure ("[EEXIST ok]") and
+// jumps. Bytes to be written are cut after 256, texts never.
+ROOTPREP_EXPORT std::string to_text(const Plan& plan);
+
+// One operation alone, without its number and without a line end. An index outside the plan gives "no operation".
+ROOTPREP_EXPORT std::string to_text(const Plan& plan, std::uint32_t operation);
+
+}  // namespace rootprep
