@@ -266,6 +266,8 @@ class ROOTPREP_EXPORT PlanBuilder {
   // `path` is relative to the root; a leading '/' and symbolic links in the image mean the root itself. openat2(RESOLVE_IN_ROOT)
   // where there is one, else a walk by components.
   Fd open_in_root(std::string_view path, InRootOptions options = {});
+  // As open_in_root without creation, as a call whose errors can be allowed: `b.open_in_root_call("proc/acpi").otherwise(missing, {ENOENT})`.
+  Call open_in_root_call(std::string_view path, std::uint64_t flags = abi::o_path | abi::o_cloexec);
   // As open_in_root, for the directory above `path`: creates missing parents. `name` gets the last component.
   Fd open_parent_in_root(std::string_view path, std::string& name, Create missing_parents = Create::directory);
 
@@ -326,6 +328,7 @@ class ROOTPREP_EXPORT PlanBuilder {
 
   Call add(OperationKind kind, long number, std::initializer_list<Value> arguments);
   Call named(std::string_view name, std::initializer_list<Value> arguments);
+  Call walk_in_root(std::string_view relative, const InRootOptions& options);
   Argument argument(const Value& value);
   std::uint64_t intern(std::string_view bytes);
   std::uint64_t intern_blob(std::span<const std::byte> bytes);

@@ -6,6 +6,7 @@
 #include "rootprep/steps/device_setup.hpp"
 #include "rootprep/steps/enter_root.hpp"
 #include "rootprep/steps/files.hpp"
+#include "rootprep/steps/hidden_paths.hpp"
 #include "rootprep/steps/mount_attributes.hpp"
 #include "rootprep/steps/mount_spec.hpp"
 #include "rootprep/steps/overlay_mount.hpp"

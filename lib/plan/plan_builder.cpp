@@ -497,28 +497,33 @@ Fd PlanBuilder::host_directory(std::string_view path, std::string_view field) {
 
 // --- objects inside the new root ---
 
+Call PlanBuilder::walk_in_root(std::string_view relative, const InRootOptions& options) {
+  const Value like = options.create == Create::like_source ? Value{options.like} : Value{-1};
+  return add(OperationKind::open_in_root, 0,
+             {root(), Text{relative}, options.flags, static_cast<std::uint64_t>(options.create), std::uint64_t{options.mode}, like});
+}
+
+Call PlanBuilder::open_in_root_call(std::string_view path, std::uint64_t flags) {
+  const std::string relative = host_path::relative_to_root(path);
+  if (!features().openat2) return walk_in_root(relative, {.flags = flags});
+  return openat2(root(), relative, {flags, 0, abi::resolve_in_root | abi::resolve_no_magiclinks});
+}
+
 Fd PlanBuilder::open_in_root(std::string_view path, InRootOptions options) {
   const std::string relative = host_path::relative_to_root(path);
-  const Value like = options.create == Create::like_source ? Value{options.like} : Value{-1};
-  const auto walk = [&] {
-    return add(OperationKind::open_in_root, 0,
-               {root(), Text{relative}, options.flags, static_cast<std::uint64_t>(options.create), std::uint64_t{options.mode}, like});
-  };
-  if (!features().openat2) return walk();
+  if (options.create == Create::nothing) return open_in_root_call(path, options.flags);
+  if (!features().openat2) return walk_in_root(relative, options);
 
-  const abi::open_how how{options.flags, 0, abi::resolve_in_root | abi::resolve_no_magiclinks};
-  Call call = openat2(root(), relative, how);
+  const Label missing = label();
+  const Label end = label();
+  Call call = open_in_root_call(path, options.flags);
+  call.otherwise(missing, {ENOENT}).then(end);
   Fd found = call.descriptor();
-  if (options.create != Create::nothing) {
-    const Label missing = label();
-    const Label end = label();
-    call.otherwise(missing, {ENOENT}).then(end);
-    place(missing);
-    Call created = walk();
-    created.operation().result = static_cast<std::uint16_t>(found.value());
-    state_->slots.pop_back();  // walk() had made one of its own
-    place(end);
-  }
+  place(missing);
+  Call created = walk_in_root(relative, options);
+  created.operation().result = static_cast<std::uint16_t>(found.value());
+  state_->slots.pop_back();  // it had made one of its own
+  place(end);
   return found;
 }
 
