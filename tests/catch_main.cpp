@@ -1,10 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The rootprep authors
-// main() of the test programs, for Catch2 2 and 3: compiled once, because it is the slow part.
-#if __has_include(<catch2/catch_all.hpp>)
-#include <catch2/catch_session.hpp>
-int main(int argc, char** argv) { return Catch::Session().run(argc, argv); }
-#else
+//
+// main() of every Catch2 test program, with a guard: a test case that leaves a mount, a descriptor or a child process behind ends the
+// program with an error, whatever its assertions said.
+#if !__has_include(<catch2/catch_all.hpp>)
 #define CATCH_CONFIG_MAIN
-#include <catch2/catch.hpp>
 #endif
+#include "catch.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <string>
+
+namespace {
+
+std::string mount_table() {
+  std::ifstream file{"/proc/self/mountinfo"};
+  return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+std::map<int, std::string> open_descriptors() {
+  std::map<int, std::string> found;
+  DIR* directory = opendir("/proc/self/fd");
+  if (directory == nullptr) return found;
+  while (const dirent* entry = readdir(directory)) {
+    const int descriptor = std::atoi(entry->d_name);
+    if (entry->d_name[0] == '.' || descriptor == dirfd(directory)) continue;
+    char target[256] = {};
+    const std::string link = std::string{"/proc/self/fd/"} + entry->d_name;
+    found[descriptor] = readlink(link.c_str(), target, sizeof target - 1) < 0 ? "?" : target;
+  }
+  closedir(directory);
+  return found;
+}
+
+// A child that has not been waited for, dead or alive: its process id, or -1.
+pid_t forgotten_child() {
+  siginfo_t info{};
+  if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0) return -1;  // ECHILD: there is none
+  return info.si_pid;  // 0: one that still runs
+}
+
+#if __has_include(<catch2/catch_all.hpp>)
+using Listener = Catch::EventListenerBase;
+#else
+using Listener = Catch::TestEventListenerBase;
+#endif
+
+class Guard final : public Listener {
+ public:
+  using Listener::Listener;
+
+  void testCaseStarting(const Catch::TestCaseInfo& info) override {
+    Listener::testCaseStarting(info);
+    children_ = forgotten_child();
+    descriptors_ = open_descriptors();
+    mounts_ = mount_table();
+  }
+
+  void testCaseEnded(const Catch::TestCaseStats& stats) override {
+    Listener::testCaseEnded(stats);
+    std::string left;
+    if (mount_table() != mounts_) left += "\n  the mount table has changed:\n" + mount_table() + "  it was:\n" + mounts_;
+    for (const auto& [descriptor, target] : open_descriptors()) {
+      if (!descriptors_.contains(descriptor)) left += "\n  descriptor " + std::to_string(descriptor) + " is open: " + target;
+    }
+    for (const auto& [descriptor, target] : descriptors_) {
+      if (fcntl(descriptor, F_GETFD) < 0) left += "\n  descriptor " + std::to_string(descriptor) + " was closed: " + target;
+    }
+    if (children_ < 0 && forgotten_child() >= 0) left += "\n  a child process was not waited for";
+    if (left.empty()) return;
+    std::cerr << "guard: the test case left something behind" << left << std::endl;
+    std::_Exit(EXIT_FAILURE);
+  }
+
+ private:
+  std::string mounts_{};
+  std::map<int, std::string> descriptors_{};
+  pid_t children_ = -1;
+};
+
+}  // namespace
+
+CATCH_REGISTER_LISTENER(Guard)
