@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The rootprep authors
+#include "testing/overlay.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "testing/filesystem_types.hpp"
+#include "testing/mount_tree.hpp"
+#include "testing/mountinfo.hpp"
+#include "testing/path_walk.hpp"
+#include "testing/permissions.hpp"
+
+namespace rootprep::testing::model {
+namespace {
+
+constexpr std::size_t max_lower_layers = 500;  // OVL_MAX_STACK
+constexpr int max_depth = 2;                   // FILESYSTEM_MAX_STACK_DEPTH
+
+bool is_whiteout(const Dentry* dentry) {
+  const Inode& inode = attributes(dentry);
+  return inode.kind == Kind::character && inode.rdev == 0;
+}
+bool is_opaque(const OverlayLayers& layers, const Dentry* dentry) {
+  const Inode& inode = attributes(dentry);
+  const auto found = inode.xattrs.find(layers.opaque_name());
+  return found != inode.xattrs.end() && found->second == "y";
+}
+
+// A name in a layer. Mounts in the layer are not crossed: they are invisible in the view.
+Dentry* layer_child(World& world, Dentry* directory, std::string_view name) {
+  if (directory->superblock->type->behaviour == Behaviour::overlay) return overlay_lookup(world, directory, name);
+  const auto found = directory->children.find(name);
+  return found == directory->children.end() ? nullptr : found->second;
+}
+std::vector<std::string> layer_names(World& world, Dentry* directory) {
+  if (directory->superblock->type->behaviour == Behaviour::overlay) return overlay_names(world, directory);
+  std::vector<std::string> names;
+  for (const auto& child : directory->children) names.push_back(child.first);
+  return names;
+}
+
+// Does a lower layer show the name, were it not for the upper one?
+bool lower_has(World& world, const Inode& directory, std::string_view name) {
+  for (Dentry* layer : directory.lower) {
+    if (Dentry* found = layer_child(world, layer, name)) return !is_whiteout(found);
+  }
+  return false;
+}
+
+bool find_in_layers(World& world, const OverlayLayers& layers, const Inode& directory, std::string_view name, Inode& result) {
+  if (directory.upper != nullptr) {
+    if (Dentry* found = layer_child(world, directory.upper, name)) {
+      if (is_whiteout(found)) return false;
+      result.upper = found;
+      if (!is_directory(found) || is_opaque(layers, found)) return true;
+    }
+  }
+  for (Dentry* layer : directory.lower) {
+    Dentry* found = layer_child(world, layer, name);
+    if (found == nullptr) continue;
+    if (is_whiteout(found)) break;
+    if (!is_directory(found)) {
+      if (result.upper == nullptr && result.lower.empty()) result.lower.push_back(found);
+      break;
+    }
+    result.lower.push_back(found);
+    if (is_opaque(layers, found)) break;
+  }
+  return result.upper != nullptr || !result.lower.empty();
+}
+
+Dentry* view_of(World& world, Dentry* directory, std::string_view name, const Inode& found) {
+  Inode* inode = new_inode(world, Kind::regular, 0, 0, 0);
+  inode->upper = found.upper;
+  inode->lower = found.lower;
+  return new_dentry(world, directory->superblock, directory, name, inode);
+}
+
+long make_whiteout(World& world, Dentry* upper_directory, std::string_view name) {
+  NewNode node;
+  node.kind = Kind::character;
+  Dentry* made = nullptr;
+  return create_child(world, upper_directory, name, node, &made);
+}
+
+}  // namespace
+
+Dentry* overlay_lookup(World& world, Dentry* directory, std::string_view name) {
+  const auto cached = directory->children.find(name);
+  if (cached != directory->children.end()) return cached->second;
+  Inode found;
+  if (!find_in_layers(world, *directory->superblock->overlay, *directory->inode, name, found)) return nullptr;
+  return view_of(world, directory, name, found);
+}
+
+std::vector<std::string> overlay_names(World& world, Dentry* directory) {
+  std::set<std::string> names;
+  const Inode& inode = *directory->inode;
+  if (inode.upper != nullptr) {
+    for (const auto& name : layer_names(world, inode.upper)) names.insert(name);
+  }
+  for (Dentry* layer : inode.lower) {
+    for (const auto& name : layer_names(world, layer)) names.insert(name);
+  }
+  std::vector<std::string> visible;
+  for (const auto& name : names) {
+    if (overlay_lookup(world, directory, name) != nullptr) visible.push_back(name);
+  }
+  return visible;
+}
+
+long overlay_copy_up(World& world, Dentry* dentry) {
+  Inode& inode = *dentry->inode;
+  if (inode.upper != nullptr) return 0;
+  if (dentry->parent == nullptr) return world.refuse(EROFS, "overlay.no-upper-layer");
+  if (const long error = overlay_copy_up(world, dentry->parent); error != 0) return error;
+  const Inode& source = attributes(dentry);
+  NewNode node;
+  node.kind = source.kind;
+  node.mode = source.mode;
+  node.uid = source.uid;
+  node.gid = source.gid;
+  node.rdev = source.rdev;
+  node.data = source.data;
+  const auto xattrs = source.xattrs;
+  Dentry* made = nullptr;
+  if (const long error = create_child(world, dentry->parent->inode->upper, dentry->name, node, &made); error != 0) return error;
+  Inode& copy = attributes(made);
+  copy.uid = node.uid;
+  copy.gid = node.gid;
+  copy.mode = node.mode;
+  copy.xattrs = xattrs;
+  inode.upper = made;
+  if (node.kind != Kind::directory) inode.lower.clear();  // a hard link breaks here
+  return 0;
+}
+
+long overlay_create(World& world, Dentry* directory, std::string_view name, const NewNode& node, Dentry** made) {
+  if (node.kind == Kind::character && node.rdev == 0) return world.refuse(EPERM, "overlay.whiteout-through-the-view");
+  if (const long error = overlay_copy_up(world, directory); error != 0) return error;
+  const OverlayLayers& layers = *directory->superblock->overlay;
+  Dentry* upper_directory = directory->inode->upper;
+  const bool covers_lower = lower_has(world, *directory->inode, name);
+  if (covers_lower && node.kind == Kind::directory && !layers.userxattr && directory->superblock->owner != world.initial_user) {
+    // trusted.* cannot be set in a user namespace, and the new directory must be opaque.
+    return world.refuse(EIO, "overlay.opaque-needs-userxattr");
+  }
+  if (Dentry* whiteout = layer_child(world, upper_directory, name)) {
+    if (const long error = remove_child(world, whiteout); error != 0) return error;
+  }
+  Dentry* real = nullptr;
+  if (const long error = create_child(world, upper_directory, name, node, &real); error != 0) return error;
+  if (covers_lower && node.kind == Kind::directory) attributes(real).xattrs[layers.opaque_name()] = "y";
+  Inode found;
+  found.upper = real;
+  *made = view_of(world, directory, name, found);
+  return 0;
+}
+
+long overlay_remove(World& world, Dentry* child) {
+  Dentry* directory = child->parent;
+  if (const long error = overlay_copy_up(world, directory); error != 0) return error;
+  const bool covers_lower = lower_has(world, *directory->inode, child->name);
+  if (Dentry* real = child->inode->upper) {
+    if (is_directory(real)) {  // only whiteouts are left in it
+      while (!real->children.empty()) {
+        if (const long error = remove_child(world, real->children.begin()->second); error != 0) return error;
+      }
+    }
+    if (!real->dead) {
+      if (const long error = remove_child(world, real); error != 0) return error;
+    }
+  }
+  if (covers_lower) {
+    if (const long error = make_whiteout(world, directory->inode->upper, child->name); error != 0) return error;
+  }
+  directory->children.erase(child->name);
+  child->dead = true;
+  return 0;
+}
+
+long overlay_rename(World& world, Dentry* from, Dentry* to_directory, std::string_view name, bool exchange) {
+  if (exchange) return world.unmodelled("renameat2: RENAME_EXCHANGE on overlay");
+  if (is_directory(from) && !from->inode->lower.empty()) return world.refuse(EXDEV, "overlay.rename-of-lower-directory");
+  if (const long error = overlay_copy_up(world, from); error != 0) return error;
+  if (const long error = overlay_copy_up(world, to_directory); error != 0) return error;
+  Dentry* from_directory = from->parent;
+  const OverlayLayers& layers = *from->superblock->overlay;
+  if (Dentry* target = overlay_lookup(world, to_directory, name)) {
+    if (const long error = overlay_remove(world, target); error != 0) return error;
+  }
+  Dentry* real = from->inode->upper;
+  if (const long error = rename_child(world, real, to_directory->inode->upper, name, false); error != 0) return error;
+  if (is_directory(real) && lower_has(world, *to_directory->inode, name)) attributes(real).xattrs[layers.opaque_name()] = "y";
+  if (lower_has(world, *from_directory->inode, from->name)) {
+    if (const long error = make_whiteout(world, from_directory->inode->upper, from->name); error != 0) return error;
+  }
+  from_directory->children.erase(from->name);
+  from->name = name;
+  from->parent = to_directory;
+  to_directory->children.emplace(std::string(name), from);
+  return 0;
+}
+
+long overlay_link(World& world, Dentry* existing, Dentry* to_directory, std::string_view name) {
+  if (const long error = overlay_copy_up(world, existing); error != 0) return error;
+  if (const long error = overlay_copy_up(world, to_directory); error != 0) return error;
+  if (Dentry* whiteout = layer_child(world, to_directory->inode->upper, name)) {
+    if (const long error = remove_child(world, whiteout); error != 0) return error;
+  }
+  if (const long error = link_child(world, existing->inode->upper, to_directory->inode->upper, name); error != 0) return error;
+  new_dentry(world, existing->superblock, to_directory, name, existing->inode);
+  return 0;
+}
+
+namespace {
+
+long complain(World& world, FilesystemContext& context, int error, const char* rule, const std::string& text) {
+  context.log.push_back("e overlay: " + text);
+  return world.refuse(error, rule);
+}
+
+std::string unescape(std::string_view text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 1 < text.size()) ++i;
+    plain += text[i];
+  }
+  return plain;
+}
+
+long resolve_layer(Task& task, FilesystemContext& context, const std::string& key, const std::string& path) {
+  World& world = *task.world;
+  Path found;
+  if (path.empty()) return complain(world, context, EINVAL, "overlay.empty-layer", "empty " + key);
+  if (const long error = walk(task, abi::at_fdcwd, path.c_str(), {}, found); error != 0) {
+    context.log.push_back("e overlay: failed to resolve '" + path + "': " + std::to_string(error));
+    return error;
+  }
+  return overlay_layer_by_descriptor(task, context, key, found);
+}
+
+struct Choice {
+  std::string_view key{};
+  std::string_view values{};  // separated by '|'; "" = a flag
+  int since = 0;
+};
+constexpr std::array<Choice, 11> choices{{{"redirect_dir", "on|off|follow|nofollow", 0},
+                                          {"index", "on|off", 0},
+                                          {"uuid", "on|off|null|auto", 5012},
+                                          {"nfs_export", "on|off", 0},
+                                          {"xino", "on|off|auto", 0},
+                                          {"metacopy", "on|off", 0},
+                                          {"verity", "on|off|require", 6006},
+                                          {"volatile", "", 5010},
+                                          {"userxattr", "", 5011},
+                                          {"default_permissions", "", 0},
+                                          {"override_creds", "", 6015}}};
+
+bool has_option(const FilesystemContext& context, std::string_view key, std::string_view value) {
+  return std::any_of(context.options.begin(), context.options.end(), [&](const auto& o) { return o.first == key && o.second == value; });
+}
+
+}  // namespace
+
+long overlay_layer_by_descriptor(Task& task, FilesystemContext& context, const std::string& key, const Path& path) {
+  World& world = *task.world;
+  // Checked as each layer comes in (ovl_mount_dir_check(), fs/overlayfs/params.c).
+  if (!is_directory(path.dentry)) return complain(world, context, EINVAL, "overlay.layer-is-no-directory", "layer is not a directory");
+  if (key == "upperdir" || key == "workdir") {
+    if (path.dentry->superblock->type->behaviour == Behaviour::overlay) {
+      return complain(world, context, EINVAL, "overlay.upper-on-overlay", "filesystem on " + key + " not supported as upperdir");
+    }
+    if (path.mount->flags.read_only || path.mount->superblock->read_only) {
+      return complain(world, context, EINVAL, "overlay.upper-read-only", "filesystem on " + key + " is read-only");
+    }
+    for (auto& layer : context.layer_paths) {
+      if (layer.first == key) layer.second = path;
+    }
+  }
+  const std::string stored = key == "lowerdir+" ? "lowerdir" : key;
+  if (stored == "lowerdir" || key == "datadir+") {
+    const auto count = std::count_if(context.layer_paths.begin(), context.layer_paths.end(),
+                                     [](const auto& l) { return l.first != "upperdir" && l.first != "workdir"; });
+    if (static_cast<std::size_t>(count) >= max_lower_layers) {
+      return complain(world, context, EINVAL, "overlay.too-many-lower-layers", "too many lower directories, limit is 500");
+    }
+    if (stored == "lowerdir" && std::any_of(context.layer_paths.begin(), context.layer_paths.end(), [](const auto& l) { return l.first == "datadir+"; })) {
+      return complain(world, context, EINVAL, "overlay.lower-after-data-layer", "regular lower layers cannot follow data layers");
+    }
+  }
+  context.layer_paths.emplace_back(stored, path);
+  return 0;
+}
+
+long overlay_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value) {
+  World& world = *task.world;
+  if (key == "lowerdir") {
+    // lowerdir= replaces what earlier ones said; it does not mix with lowerdir+.
+    if (has_option(context, "lowerdir+", "")) return complain(world, context, EINVAL, "overlay.mixes-lowerdir-forms", "lowerdir= and lowerdir+ cannot be mixed");
+    auto& layers = context.layer_paths;
+    layers.erase(std::remove_if(layers.begin(), layers.end(), [](const auto& l) { return l.first == "lowerdir"; }), layers.end());
+    if (value.empty()) return 0;
+    std::string layer;
+    for (std::size_t i = 0; i <= value.size(); ++i) {
+      if (i < value.size() && value[i] == '\\' && i + 1 < value.size()) {
+        layer += value[++i];
+        continue;
+      }
+      if (i < value.size() && value[i] != ':') {
+        layer += value[i];
+        continue;
+      }
+      if (const long error = resolve_layer(task, context, "lowerdir", layer); error != 0) return error;
+      layer.clear();
+    }
+    context.options.emplace_back("lowerdir", "");
+    return 0;
+  }
+  if (key == "upperdir" || key == "workdir") {
+    const std::string path = unescape(value);
+    auto& layers = context.layer_paths;
+    layers.erase(std::remove_if(layers.begin(), layers.end(), [&](const auto& l) { return l.first == key; }), layers.end());
+    return resolve_layer(task, context, key, path);
+  }
+  if ((key == "lowerdir+" || key == "datadir+") && world.at_least(6, 7)) {
+    if (has_option(context, "lowerdir", "")) return complain(world, context, EINVAL, "overlay.mixes-lowerdir-forms", "lowerdir= and lowerdir+ cannot be mixed");
+    if (const long error = resolve_layer(task, context, key, value); error != 0) return error;
+    if (!has_option(context, "lowerdir+", "")) context.options.emplace_back("lowerdir+", "");
+    return 0;
+  }
+  for (const Choice& choice : choices) {
+    if (choice.key != key) continue;
+    if (choice.since > world.profile.version) break;
+    if (choice.values.empty()) {
+      if (has_value) break;
+      context.options.emplace_back(key, "");
+      return 0;
+    }
+    const std::string all = "|" + std::string(choice.values) + "|";
+    if (value.empty() || value.find('|') != std::string::npos || all.find("|" + value + "|") == std::string::npos) {
+      return complain(world, context, EINVAL, "option.bad-value", "Bad value for '" + key + "'");
+    }
+    context.options.emplace_back(key, value);
+    return 0;
+  }
+  return complain(world, context, EINVAL, "option.unknown", "Unknown parameter '" + key + "'");
+}
+
+long overlay_monolithic(Task& task, FilesystemContext& context, std::string_view data) {
+  std::string option;
+  for (std::size_t i = 0; i <= data.size(); ++i) {
+    if (i < data.size() && data[i] == '\\' && i + 1 < data.size()) {
+      option += data[i];
+      option += data[++i];
+      continue;
+    }
+    if (i < data.size() && data[i] != ',') {
+      option += data[i];
+      continue;
+    }
+    if (!option.empty()) {
+      const std::size_t equals = option.find('=');
+      const bool has_value = equals != std::string::npos;
+      if (const long error = parse_option(task, context, option.substr(0, equals), has_value ? option.substr(equals + 1) : "", has_value); error != 0) {
+        return error;
+      }
+    }
+    option.clear();
+  }
+  return 0;
+}
+
+namespace {
+
+// clone_private_mount(), fs/namespace.c
+long clone_layer(Task& task, FilesystemContext& context, const Path& path) {
+  World& world = *task.world;
+  if (path.mount->unbindable) return complain(world, context, EINVAL, "overlay.layer-unbindable", "failed to clone lowerpath");
+  const bool mine = in_my_namespace(task, path.mount);
+  const bool detached = path.mount->ns != nullptr && path.mount->ns->anonymous && world.at_least(6, 15);
+  if (!mine && !detached) return complain(world, context, EINVAL, "overlay.layer-in-another-namespace", "failed to clone lowerpath");
+  if (has_locked_children(path.mount, path.dentry)) {
+    return complain(world, context, EINVAL, "overlay.layer-has-locked-mounts", "failed to clone lowerpath");
+  }
+  return 0;
+}
+
+int stacking_depth(const Superblock* superblock) { return superblock->overlay != nullptr ? superblock->overlay->depth : 0; }
+
+bool option_is(const FilesystemContext& context, std::string_view key, std::string_view value) {
+  for (auto it = context.options.rbegin(); it != context.options.rend(); ++it) {
+    if (it->first == key) return it->second == value;
+  }
+  return false;
+}
+
+long check_option_conflicts(Task& task, FilesystemContext& context) {
+  World& world = *task.world;
+  const bool userxattr = has_option(context, "userxattr", "");
+  const bool metacopy = option_is(context, "metacopy", "on");
+  const bool redirect = option_is(context, "redirect_dir", "on");
+  if (metacopy && (option_is(context, "redirect_dir", "off") || option_is(context, "redirect_dir", "nofollow") || option_is(context, "redirect_dir", "follow"))) {
+    return complain(world, context, EINVAL, "overlay.options-conflict", "conflicting options: metacopy=on,redirect_dir=off");
+  }
+  if (metacopy && option_is(context, "nfs_export", "on")) {
+    return complain(world, context, EINVAL, "overlay.options-conflict", "conflicting options: nfs_export=on,metacopy=on");
+  }
+  if (userxattr && (metacopy || redirect)) {
+    return complain(world, context, EINVAL, "overlay.options-conflict", "conflicting options: userxattr,metacopy=on");
+  }
+  if (!userxattr && !capable(task, cap_sys_admin) && (metacopy || redirect)) {
+    return complain(world, context, EPERM, "overlay.option-needs-real-root", "redirect_dir and metacopy are not allowed unprivileged");
+  }
+  return 0;
+}
+
+}  // namespace
+
+long overlay_superblock(Task& task, FilesystemContext& context) {
+  World& world = *task.world;
+  if (const long error = check_option_conflicts(task, context); error != 0) return error;
+  auto layers = std::make_unique<OverlayLayers>();
+  layers->userxattr = has_option(context, "userxattr", "");
+  Path upper, work;
+  std::vector<Path> lower;
+  for (const auto& [key, path] : context.layer_paths) {
+    if (key == "upperdir") {
+      upper = path;
+    } else if (key == "workdir") {
+      work = path;
+    } else {
+      lower.push_back(path);
+    }
+  }
+  if (lower.empty()) return complain(world, context, EINVAL, "overlay.no-lower-layer", "missing 'lowerdir'");
+  if (!upper && lower.size() < 2) return complain(world, context, EINVAL, "overlay.one-layer-only", "at least 2 lowerdir are needed while upperdir nonexistent");
+  if (upper && !work) return complain(world, context, EINVAL, "overlay.no-workdir", "missing 'workdir'");
+  bool read_only = !upper;
+  if (upper) {
+    if (const long error = clone_layer(task, context, upper); error != 0) return error;
+    if (work.mount != upper.mount) return complain(world, context, EINVAL, "overlay.workdir-on-another-mount", "workdir and upperdir must reside under the same mount");
+    if (is_below(work.dentry, upper.dentry) || is_below(upper.dentry, work.dentry)) {
+      return complain(world, context, EINVAL, "overlay.workdir-overlaps-upperdir", "workdir and upperdir must be separate subtrees");
+    }
+    layers->upper = upper.dentry;
+    layers->work = work.dentry;
+    layers->depth = std::max(layers->depth, stacking_depth(upper.mount->superblock) + 1);
+  }
+  for (const Path& path : lower) layers->depth = std::max(layers->depth, stacking_depth(path.mount->superblock) + 1);
+  if (layers->depth > max_depth) return complain(world, context, EINVAL, "overlay.stacked-too-deep", "maximum fs stacking depth exceeded");
+  if (upper) {
+    // The work directory is made new each time. Where that is not possible the overlay mounts read-only, and says so only in the log.
+    const auto found = work.dentry->children.find("work");
+    Dentry* made = found == work.dentry->children.end() ? nullptr : found->second;
+    if (made != nullptr) {
+      const auto incompat = made->children.find("incompat");
+      if (incompat != made->children.end() && incompat->second->children.count("volatile") != 0) {
+        return complain(world, context, EINVAL, "overlay.volatile-left-behind", "incompat feature 'volatile' cannot be mounted");
+      }
+    } else {
+      const bool allowed = permission(task, work.dentry, may_write | may_exec) == 0 && want_write(world, work) == 0;
+      NewNode node;
+      node.kind = Kind::directory;
+      node.uid = task.uid;
+      node.gid = task.gid;
+      if (!allowed || create_child(world, work.dentry, "work", node, &made) != 0) {
+        read_only = true;
+        made = nullptr;
+      }
+    }
+    if (made != nullptr && has_option(context, "volatile", "")) add_file(world, add_directory(world, add_directory(world, made, "incompat"), "volatile"), "dirty", "");
+  }
+  for (std::size_t i = 0; i < lower.size(); ++i) {
+    if (const long error = clone_layer(task, context, lower[i]); error != 0) return error;
+    layers->lower.push_back(lower[i].dentry);
+  }
+  for (std::size_t i = 0; i < lower.size(); ++i) {
+    for (std::size_t j = 0; j < lower.size(); ++j) {
+      if (i != j && lower[i].dentry->superblock == lower[j].dentry->superblock && is_below(lower[i].dentry, lower[j].dentry)) {
+        return complain(world, context, ELOOP, "overlay.lower-layers-overlap", "overlapping lowerdir path");
+      }
+    }
+  }
+  Superblock* superblock = new_superblock(world, context.type, context.owner, context.source);
+  superblock->read_only = read_only || context.read_only;
+  Inode* inode = new_inode(world, Kind::directory, 0755, 0, 0);
+  inode->upper = layers->upper;
+  inode->lower = layers->lower;
+  superblock->root = new_dentry(world, superblock, nullptr, "", inode);
+  std::string options = "lowerdir=";
+  for (std::size_t i = 0; i < lower.size(); ++i) options += (i == 0 ? "" : ":") + path_text(world, lower[i], task.root);
+  if (upper) options += ",upperdir=" + path_text(world, upper, task.root) + ",workdir=" + path_text(world, work, task.root);
+  for (const auto& [key, value] : context.options) {
+    if (key == "lowerdir" || key == "lowerdir+") continue;
+    options += "," + key + (value.empty() ? "" : "=" + value);
+  }
+  superblock->options = options;
+  superblock->overlay = std::move(layers);
+  context.superblock = superblock;
+  return 0;
+}
+
+}  // namespace rootprep::testing::model
