@@ -149,6 +149,7 @@ Fd PlanBuilder::root() {
 }
 bool PlanBuilder::has_root() const noexcept { return static_cast<bool>(state_->root); }
 void PlanBuilder::set_root(Fd root, std::string_view host_path) {
+  if (state_->root.kind() == Fd::Kind::slot) state_->slots[static_cast<std::size_t>(state_->root.value())] = "covered";
   state_->root = root;
   state_->root_path = host_path::normalized(host_path);
   if (root.kind() == Fd::Kind::slot) state_->slots[static_cast<std::size_t>(root.value())] = "root";

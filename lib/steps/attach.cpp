@@ -16,6 +16,12 @@ std::string octal(std::uint32_t mode) {
 
 bool is_root(std::string_view target) { return host_path::relative_to_root(target) == "."; }
 
+void replace_root(PlanBuilder& b, Fd top) {
+  const Fd covered = b.root();
+  b.set_root(top, b.root_host_path());
+  b.close(covered);
+}
+
 bool require_attributes(PlanBuilder& b, const MountAttributes& attributes, bool recursive, std::string_view field) {
   const KernelFeatures& kernel = b.features();
   if (recursive && !attributes.changes_nothing() && !kernel.mount_setattr) {

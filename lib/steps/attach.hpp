@@ -33,6 +33,9 @@ Fd reopen_topmost(PlanBuilder& b, std::string_view target);
 
 bool is_root(std::string_view target);
 
+// `top` was mounted over the root: it is the new root from now on, and the descriptor of the covered one is closed.
+void replace_root(PlanBuilder& b, Fd top);
+
 // "0755"
 std::string octal(std::uint32_t mode);
 

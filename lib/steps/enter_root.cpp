@@ -24,21 +24,19 @@ void pivot(PlanBuilder& b) {
   }
   // "." is looked up to the topmost mount there: the old root.
   b.umount2(".", abi::mnt_detach);
-  b.chdir("/");
+  if (must_separate) b.chdir("/");  // else the working directory is the new root already
 }
 
 void move(PlanBuilder& b) {
   b.hide_host_filesystems();
   b.fchdir(b.root());
   b.mount(".", "/", nullptr, abi::ms_move, nullptr);
-  b.chroot(".").enters(RootEntry::move_root);
-  b.chdir("/");
+  b.chroot(".").enters(RootEntry::move_root);  // the working directory is the new root already
 }
 
 void change_root(PlanBuilder& b) {
   b.fchdir(b.root());
   b.chroot(".").enters(RootEntry::chroot);
-  b.chdir("/");
 }
 
 }  // namespace

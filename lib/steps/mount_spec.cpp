@@ -13,7 +13,7 @@ using steps::octal;
 // `top`: the mount that now covers the target.
 void finish_target(PlanBuilder& b, const MountSpec& spec, Fd top) {
   if (steps::is_root(spec.target)) {
-    b.set_root(top, b.root_host_path());
+    steps::replace_root(b, top);
   } else if (top.kind() == Fd::Kind::slot) {
     b.close(top);
   }

@@ -214,7 +214,7 @@ void become_mounted(const OverlayMount& step, PlanBuilder& b, Fd overlay) {
   // Where the kernel cannot create the work directory it mounts read-only and says nothing (overlayfs.rst).
   if (step.writable() && step.attributes.ro != Setting::set) b.verify_filesystem(overlay, abi::overlayfs_super_magic, 0, abi::st_rdonly);
   if (steps::is_root(step.target)) {
-    b.set_root(overlay, b.root_host_path());
+    steps::replace_root(b, overlay);
   } else {
     b.close(overlay);
   }
