@@ -295,6 +295,23 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
+std::string printable(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : '\0');
+    if (byte < 0x20 || byte == 0x7F) {
+      out += formatted("\\%03o", unsigned{byte});
+    } else if (byte == 0xC2 && next >= 0x80 && next < 0xA0) {  // U+0080 to U+009F: more control characters
+      out += formatted("\\302\\%03o", unsigned{next});
+      i += 1;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
 std::string quoted(std::string_view text) { return '"' + escaped(text) + '"'; }
 
 std::string flags(ArgumentKind kind, std::uint64_t value) {
@@ -380,7 +397,7 @@ std::string remarks(const Plan& plan, std::uint32_t index) {
   if (op.kind == OperationKind::skip_if_closed) text += " [closed -> " + std::to_string(op.alternative) + ']';
   if (const std::string otherwise = names(op.otherwise); !otherwise.empty()) {
     const std::string_view note = plan.string_at(op.note);
-    text += " [" + otherwise + " -> " + std::to_string(op.alternative) + (note.empty() ? std::string{} : ": " + escaped(note)) + ']';
+    text += " [" + otherwise + " -> " + std::to_string(op.alternative) + (note.empty() ? std::string{} : ": " + printable(note)) + ']';
   }
   if (op.next != no_operation) text += " [then -> " + std::to_string(op.next) + ']';
   if (op.enters_root != RootEntry::none) text += " [enters the root by " + std::string{way(op.enters_root)} + ']';

@@ -27,6 +27,9 @@ std::string quoted(std::string_view text);
 // As quoted(), without the quotes.
 std::string escaped(std::string_view text);
 
+// For prose: what a terminal would act on, in octal; all else, quotes and UTF-8 too, as it is.
+std::string printable(std::string_view text);
+
 // "MS_BIND|MS_REC", "0", "MS_BIND|0x400000"; for an enumeration its one name.
 std::string flags(ArgumentKind kind, std::uint64_t value);
 // "0755"; 0 is "000", as strace has it.

@@ -102,7 +102,7 @@ class TextPrinter {
 
   void line(std::size_t step, const char* remark) {
     const StepInfo& info = plan_.steps()[step];
-    text_ += std::string(2 * std::size_t{info.depth}, ' ') + "step " + std::to_string(step) + "  " + print::escaped(info.description);
+    text_ += std::string(2 * std::size_t{info.depth}, ' ') + "step " + std::to_string(step) + "  " + print::printable(info.description);
     if (info.optional) text_ += info.description.find("optional") == std::string::npos ? " (optional)" : "";
     text_ += std::string{remark} + '\n';
   }

@@ -9,41 +9,17 @@
 
 #include "catch.hpp"
 #include "golden.hpp"
-#include "rootprep/pipeline.hpp"
 #include "rootprep/print.hpp"
-#include "rootprep/steps.hpp"
+#include "unit/plans.hpp"
 
 using namespace rootprep;
+using rootprep::testing::canonical;
+using rootprep::testing::plan_of;
 using rootprep::testing::require_golden;
 
 namespace {
 
-Plan plan_of(const std::function<void(PlanBuilder&)>& body) {
-  PlanBuilder b{{KernelFeatures::linux_6_18(), false, false}};
-  b.begin_step("test");
-  body(b);
-  b.end_step();
-  return b.finish().value();
-}
-
 std::string first_line_of(const std::function<void(PlanBuilder&)>& body) { return to_text(plan_of(body), 0); }
-
-Plan canonical(const KernelFeatures& features, bool user_namespace = false) {
-  const Pipeline pipeline{
-      PrepareRoot{.path = "/var/lib/box/root"},
-      OverlayMount{.lower = {"/srv/app", "/srv/base"}, .upper = "/var/lib/box/upper", .work = "/var/lib/box/work"},
-      MountSpec::proc(),
-      MountSpec::sysfs(),
-      MountSpec::tmpfs("/tmp", {.size = 64U << 20U}),
-      MountSpec::bind("/srv/data", "/data").with({.ro = Setting::set}),
-      MountSpec::bind("/opt/tools", "/opt/tools").optional_source(),
-      DeviceSetup{},
-      Pipeline{WriteFile{.path = "/etc/hostname", .content = "box\n"}, MakeSymlink{.target = "/proc/mounts", .path = "/etc/mtab"}},
-      EnterRoot{},
-      RemountReadonly{},
-  };
-  return pipeline.compile({.features = features, .user_namespace = user_namespace, .check_host = false}).value();
-}
 
 }  // namespace
 
