@@ -17,15 +17,17 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <map>
+#include <set>
 #include <string>
 
 namespace {
 
-std::string mount_table() {
+std::set<std::string> mount_table() {
   std::ifstream file{"/proc/self/mountinfo"};
-  return {std::istreambuf_iterator<char>{file}, {}};
+  std::set<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.insert(line);
+  return lines;
 }
 
 std::map<int, std::string> open_descriptors() {
@@ -70,7 +72,13 @@ class Guard final : public Listener {
   void testCaseEnded(const Catch::TestCaseStats& stats) override {
     Listener::testCaseEnded(stats);
     std::string left;
-    if (mount_table() != mounts_) left += "\n  the mount table has changed:\n" + mount_table() + "  it was:\n" + mounts_;
+    const std::set<std::string> mounts = mount_table();
+    for (const std::string& line : mounts) {
+      if (!mounts_.contains(line)) left += "\n  a mount is new: " + line;
+    }
+    for (const std::string& line : mounts_) {
+      if (!mounts.contains(line)) left += "\n  a mount is gone: " + line;
+    }
     for (const auto& [descriptor, target] : open_descriptors()) {
       if (!descriptors_.contains(descriptor)) left += "\n  descriptor " + std::to_string(descriptor) + " is open: " + target;
     }
@@ -84,7 +92,7 @@ class Guard final : public Listener {
   }
 
  private:
-  std::string mounts_{};
+  std::set<std::string> mounts_{};
   std::map<int, std::string> descriptors_{};
   pid_t children_ = -1;
 };

@@ -92,7 +92,7 @@ long perform(Frame& frame, const Operation& op, std::uint64_t (&a)[6]) noexcept 
     case OperationKind::user_function: {
       const int root = frame.root_slot == no_slot ? -1 : frame.slots[frame.root_slot];
       const ChildContext context{kernel, reinterpret_cast<const void*>(a[1]), op.arguments[1].size, root};
-      return reinterpret_cast<UserFunction>(a[0])(context);
+      return reinterpret_cast<UserFunction>(a[0])(context);  // NOLINT(clang-analyzer-core.CallAndMessage): verify() refuses a null function
     }
     case OperationKind::open_in_root:
       return open_in_root(kernel, static_cast<int>(a[0]), reinterpret_cast<const char*>(a[1]), a[2], static_cast<Create>(a[3]),

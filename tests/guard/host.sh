@@ -15,12 +15,12 @@ mark=$3
 orphans() {
   for process in /proc/[0-9]*; do
     pid=${process#/proc/}
-    tr '\0' '\n' <"$process/environ" 2>/dev/null | grep -qxF "ROOTPREP_TEST_MARK=$mark" || continue
+    { tr '\0' '\n' <"$process/environ" | grep -qxF "ROOTPREP_TEST_MARK=$mark"; } 2>/dev/null || continue  # it may end meanwhile
     parent=$pid
     while [ "$parent" != "$PPID" ] && [ "${parent:-0}" -gt 1 ]; do
       parent=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$parent/status" 2>/dev/null) || parent=0
     done
-    [ "$parent" = "$PPID" ] || echo "$pid $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)"
+    [ "$parent" = "$PPID" ] || { echo "$pid $(tr '\0' ' ' <"$process/cmdline")"; } 2>/dev/null
   done
 }
 
