@@ -4,20 +4,12 @@
 
 #include <algorithm>
 
-#include "child/frame.hpp"
+#include "launch/connect_frame.hpp"
 
 namespace rootprep {
 
-Execution::Execution(const Plan& plan, Kernel& kernel)
-    : frame_(std::make_unique<child::Frame>()), slots_(plan.slot_count(), -1), scratch_(plan.scratch_size() + 1) {
-  frame_->kernel = &kernel;
-  frame_->operations = plan.operations().data();
-  frame_->operation_count = static_cast<std::uint32_t>(plan.operations().size());
-  frame_->data = reinterpret_cast<const char*>(plan.data().data());
-  frame_->slots = slots_.data();
-  frame_->slot_count = slots_.size();
-  frame_->root_slot = plan.parts().root_slot;
-  frame_->scratch = scratch_.data();
+Execution::Execution(const Plan& plan, Kernel& kernel) : frame_(std::make_unique<child::Frame>()) {
+  connect_frame(*frame_, plan, kernel, slots_, scratch_);
 }
 Execution::~Execution() = default;
 

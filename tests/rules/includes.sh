@@ -25,7 +25,7 @@ checked=0
 
 public='rootprep/(steps/)?[a-z_]+\.(hpp|def)'
 common="$public|try\.hpp"
-rule lib/child 'child/[a-z_]+\.hpp|plan/syscall_numbers\.hpp|rootprep/(operation|kernel|abi|error)\.hpp|rootprep/syscalls\.def'
+rule lib/child 'child/[a-z_]+\.hpp|plan/syscall_numbers\.hpp|rootprep/(operation|kernel|abi|error|launch_stage)\.hpp|rootprep/syscalls\.def'
 rule lib/plan "$common|plan/[a-z_]+\.hpp|child/system_calls\.hpp"  # the probe of kernel features makes raw system calls
 rule lib/steps "$common|(plan|steps)/[a-z_]+\.hpp"
 rule lib/launch "$common|(launch|child|plan)/[a-z_]+\.hpp"

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The rootprep authors
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "launch/descriptor.hpp"
+#include "rootprep/launch.hpp"
+
+namespace rootprep {
+namespace {
+
+constexpr int by_pidfd = 3;  // P_PIDFD (waitid(2), Linux 5.4), newer than some C libraries
+
+// waitid(2) on a pidfd. `options`: WEXITED, and WNOHANG. No value: it runs.
+result<std::optional<ExitStatus>> wait_on(int pidfd, int options) noexcept {
+  siginfo_t info{};
+  long waited = -EINTR;
+  while (waited == -EINTR) waited = parent_call(SYS_waitid, by_pidfd, pidfd, &info, options, nullptr);
+  if (waited < 0) return failed_call(SYS_waitid, waited);
+  if (info.si_pid == 0) return std::optional<ExitStatus>{};
+  ExitStatus status;
+  if (info.si_code == CLD_EXITED) {
+    status.code = info.si_status;
+  } else {
+    status.signal = info.si_status;
+    status.core_dumped = info.si_code == CLD_DUMPED;
+  }
+  return std::optional<ExitStatus>{status};
+}
+
+}  // namespace
+
+Child::Child(Child&& other) noexcept
+    : pid_(std::exchange(other.pid_, 0)), pidfd_(std::exchange(other.pidfd_, -1)), status_(std::exchange(other.status_, std::nullopt)) {}
+
+Child& Child::operator=(Child&& other) noexcept {
+  if (this != &other) {
+    end();
+    pid_ = std::exchange(other.pid_, 0);
+    pidfd_ = std::exchange(other.pidfd_, -1);
+    status_ = std::exchange(other.status_, std::nullopt);
+  }
+  return *this;
+}
+
+Child::~Child() { end(); }
+
+void Child::end() noexcept {
+  if (pidfd_ < 0) return;
+  if (!status_) {
+    (void)kill();  // it may have ended by itself
+    (void)wait();  // ECHILD: somebody else has reaped it
+  }
+  (void)parent_call(SYS_close, pidfd_);
+  pidfd_ = -1;
+  pid_ = 0;
+}
+
+result<ExitStatus> Child::wait() noexcept {
+  if (status_) return *status_;
+  if (pidfd_ < 0) return Error::from_errno(ECHILD, SYS_waitid);
+  const result<std::optional<ExitStatus>> ended = wait_on(pidfd_, WEXITED);
+  if (!ended) return ended.assume_error();
+  status_ = ended.assume_value();
+  return *status_;
+}
+
+result<std::optional<ExitStatus>> Child::try_wait() noexcept {
+  if (status_) return status_;
+  if (pidfd_ < 0) return Error::from_errno(ECHILD, SYS_waitid);
+  const result<std::optional<ExitStatus>> ended = wait_on(pidfd_, WEXITED | WNOHANG);
+  if (ended) status_ = ended.assume_value();
+  return ended;
+}
+
+result<void> Child::signal(int number) noexcept {
+  const long sent = pidfd_ < 0 ? -ESRCH : parent_call(SYS_pidfd_send_signal, pidfd_, number, nullptr, 0);
+  if (sent < 0) return failed_call(SYS_pidfd_send_signal, sent);
+  return outcome::success();
+}
+
+result<void> Child::kill() noexcept { return signal(SIGKILL); }
+
+int Child::release() noexcept {
+  pid_ = 0;
+  status_.reset();
+  return std::exchange(pidfd_, -1);
+}
+
+}  // namespace rootprep
