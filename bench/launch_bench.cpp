@@ -27,7 +27,7 @@ bool launch_once(const rootprep::Plan& plan, const rootprep::LaunchOptions& opti
   rootprep::result<rootprep::Child> child = rootprep::launch(plan, options);
   if (!child) return false;
   auto status = child.assume_value().wait();
-  return status && status.assume_value().exited() && status.assume_value().code() == 0;
+  return status && status.assume_value().success();
 }
 
 void floor(benchmark::State& state) {
@@ -72,7 +72,7 @@ void parent_memory(benchmark::State& state, bool fork_mode) {
   const Ballast ballast{static_cast<std::size_t>(state.range(0)) << 20U};
   const auto plan = bench::canonical_pipeline(bench::image()).compile();
   rootprep::LaunchOptions options = canonical_options();
-  options.fork_mode = fork_mode;
+  options.clone_mode = fork_mode ? rootprep::CloneMode::fork : rootprep::CloneMode::share_memory;
   for (auto _ : state) {
     if (!launch_once(plan.value(), options)) state.SkipWithError("launch failed");
   }
