@@ -329,6 +329,7 @@ class ROOTPREP_EXPORT PlanBuilder {
   Call add(OperationKind kind, long number, std::initializer_list<Value> arguments);
   Call named(std::string_view name, std::initializer_list<Value> arguments);
   Call walk_in_root(std::string_view relative, const InRootOptions& options);
+  void require_procfs();
   Argument argument(const Value& value);
   std::uint64_t intern(std::string_view bytes);
   std::uint64_t intern_blob(std::span<const std::byte> bytes);

@@ -314,8 +314,24 @@ Fd PlanBuilder::new_slot(std::string_view name) {
   return Fd{Fd::Kind::slot, static_cast<int>(s.slots.size() - 1)};
 }
 
+// After the root was entered "/proc/self/fd/N" is looked up in the image's /proc. Where that is no procfs, its "fd/N" would be whatever the image
+// has put there, a symbolic link to another mount for example, and a read-only flag would go astray.
+void PlanBuilder::require_procfs() {
+  Fd descriptors = openat(Fd::cwd(), "/proc/self/fd", abi::o_path | abi::o_directory | abi::o_nofollow | abi::o_cloexec).descriptor("proc");
+  verify_filesystem(descriptors, abi::proc_super_magic, 0, 0);
+  close(descriptors);
+}
+
 Call PlanBuilder::add(OperationKind kind, long number, std::initializer_list<Value> arguments) {
   State& s = *state_;
+  const auto is_descriptor_path = [](const Value& value) {
+    const std::vector<Text::Piece>& pieces = value.text_.pieces();
+    return std::any_of(pieces.begin(), pieces.end(), [](const Text::Piece& p) { return p.descriptor || p.literal.find("/proc/self/fd/") != std::string::npos; });
+  };
+  const bool by_descriptor_path = std::any_of(arguments.begin(), arguments.end(), is_descriptor_path);
+  // A symbolic link may well lead to /proc/self/fd (DeviceSetup makes such): only mount calls look it up now.
+  const bool is_mount = kind == OperationKind::system_call && (number == SYS_mount || number == SYS_umount2);
+  if (s.entered && !s.in_prologue && ((by_descriptor_path && is_mount) || kind == OperationKind::remount_bind)) require_procfs();
   Operation operation;
   operation.kind = kind;
   operation.number = static_cast<std::uint16_t>(number);

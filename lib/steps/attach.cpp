@@ -51,7 +51,8 @@ void set_propagation(PlanBuilder& b, Fd mount, Propagation propagation, bool rec
   if (b.features().mount_setattr) {
     b.mount_setattr(mount, recursive ? abi::at_recursive : 0, {0, 0, propagation_flag(propagation), 0});
   } else {
-    b.mount(nullptr, Text::path_of(mount), nullptr, propagation_flag(propagation) | (recursive ? abi::ms_rec : 0), nullptr);
+    const bool is_current_root = b.entered() && b.has_root() && mount == b.root();
+    b.mount(nullptr, is_current_root ? Text{"/"} : Text::path_of(mount), nullptr, propagation_flag(propagation) | (recursive ? abi::ms_rec : 0), nullptr);
   }
 }
 
@@ -72,6 +73,18 @@ Fd detached_filesystem(PlanBuilder& b, const std::string& type, const std::strin
   return mount;
 }
 
+void mount_on(PlanBuilder& b, Fd target, const std::string& source, const std::string& type, std::uint64_t flags, const std::string& data) {
+  const Value options = data.empty() ? Value{nullptr} : Value{Text{data}};
+  if (!b.entered()) {
+    b.mount(source, Text::path_of(target), type, flags, options);
+    return;
+  }
+  // There may be no /proc in the root yet: this may be the mount that brings it.
+  b.fchdir(target);
+  b.mount(source, ".", type, flags, options);
+  b.chdir("/");
+}
+
 void mount_below(PlanBuilder& b, const MountSpec& spec, Fd directory, const std::string& name) {
   if (b.features().mount_by_descriptor) {
     Fd mount = detached_filesystem(b, spec.type, spec.source, spec.options, spec.attributes);
@@ -80,7 +93,7 @@ void mount_below(PlanBuilder& b, const MountSpec& spec, Fd directory, const std:
     return;
   }
   Fd target = b.openat(directory, name, abi::o_path | abi::o_nofollow | abi::o_cloexec);
-  b.mount(spec.source, Text::path_of(target), spec.type, spec.attributes.mount_flags_set(), option_text(b, spec.options, "MountSpec.options"));
+  mount_on(b, target, spec.source, spec.type, spec.attributes.mount_flags_set(), option_text(b, spec.options, "MountSpec.options"));
   b.close(target);
 }
 

@@ -22,6 +22,9 @@ void set_propagation(PlanBuilder& b, Fd mount, Propagation propagation, bool rec
 Fd detached_filesystem(PlanBuilder& b, const std::string& type, const std::string& source, const std::vector<FilesystemOption>& options,
                        const MountAttributes& attributes);
 
+// mount(2) of a file system on the directory `target`.
+void mount_on(PlanBuilder& b, Fd target, const std::string& source, const std::string& type, std::uint64_t flags, const std::string& data);
+
 // Mounts a file system (not a bind) on `name`, which exists in `directory` and is no symbolic link.
 void mount_below(PlanBuilder& b, const MountSpec& spec, Fd directory, const std::string& name);
 

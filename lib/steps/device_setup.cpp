@@ -160,7 +160,7 @@ Fd open_directory(const DeviceSetup& setup, PlanBuilder& b) {
     b.close(place);
     return mount;
   }
-  b.mount("tmpfs", Text::path_of(place), "tmpfs", abi::ms_nosuid | abi::ms_strictatime, steps::option_text(b, tmpfs, "DeviceSetup"));
+  steps::mount_on(b, place, "tmpfs", "tmpfs", abi::ms_nosuid | abi::ms_strictatime, steps::option_text(b, tmpfs, "DeviceSetup"));
   b.close(place);
   return b.open_in_root(setup.directory, {.flags = options.flags});
 }

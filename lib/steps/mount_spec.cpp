@@ -115,7 +115,7 @@ void lower_filesystem(const MountSpec& spec, PlanBuilder& b) {
   const Fd target = over_root ? b.root() : b.open_in_root(spec.target, {.create = Create::directory});
   const std::string data = steps::option_text(b, spec.options, "MountSpec.options");
   const std::string source = spec.source.empty() ? "none" : spec.source;
-  b.mount(source, Text::path_of(target), spec.type, spec.attributes.mount_flags_set(), data.empty() ? Value{nullptr} : Value{Text{data}});
+  steps::mount_on(b, target, source, spec.type, spec.attributes.mount_flags_set(), data);
   if (!over_root) b.close(target);
   if (spec.propagation == Propagation::keep && !over_root) return;
   Fd top = steps::reopen_topmost(b, spec.target);

@@ -10,7 +10,7 @@ namespace rootprep {
 namespace {
 
 struct Exception {
-  Fd target{};
+  std::string place{};
   Fd tree{};
 };
 
@@ -45,7 +45,8 @@ void RemountReadonly::lower(PlanBuilder& b) const {
     }
     Fd target = b.open_in_root(place);
     Fd tree = b.open_tree(target, clone_tree);
-    exceptions.push_back({target, tree});
+    b.close(target);
+    exceptions.push_back({place, tree});
   }
   if (whole_root) {
     steps::set_attributes(b, b.root(), readonly, recursive);
@@ -55,9 +56,10 @@ void RemountReadonly::lower(PlanBuilder& b) const {
     b.close(tree);
   }
   for (const Exception& exception : exceptions) {
-    b.move_mount(exception.tree, exception.target);
+    Fd target = b.open_in_root(exception.place);  // not before: what was opened below `path` lies under the mount that it has got now
+    b.move_mount(exception.tree, target);
+    b.close(target);
     b.close(exception.tree);
-    b.close(exception.target);
   }
 }
 
