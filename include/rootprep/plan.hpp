@@ -78,7 +78,8 @@ class ROOTPREP_EXPORT Plan {
 
   Needs needs() const;
 
-  bool operator==(const Plan&) const = default;
+  // Do both say the same? Where a string lies in data() makes no difference.
+  bool operator==(const Plan& other) const;
 
  private:
   PlanParts parts_{};

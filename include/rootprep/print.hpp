@@ -37,4 +37,13 @@ ROOTPREP_EXPORT std::string to_text(const Plan& plan);
 // One operation alone, without its number and without a line end. An index outside the plan gives "no operation".
 ROOTPREP_EXPORT std::string to_text(const Plan& plan, std::uint32_t operation);
 
+// A plan as JSON, to be kept, compared, sent to another machine of the same kind, or written by another program: system calls, flags and
+// errnos by their names, one line an operation. PlanErrc::not_portable for a plan with a function of this process (PlanBuilder::call()).
+ROOTPREP_EXPORT result<std::string> to_json(const Plan& plan);
+
+// The plan back, equal to the one that was written. It is verified (verify(), plan.hpp) before anybody can run it; what it does to the
+// machine is for its reader to judge, with to_text(). Descriptors that the caller held are numbers in it, and must mean the same again.
+// PlanErrc::bad_format (Error::operation says where), format_version, and those of verify(). Throws nothing but std::bad_alloc.
+ROOTPREP_EXPORT result<Plan> plan_from_json(std::string_view text);
+
 }  // namespace rootprep

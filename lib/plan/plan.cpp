@@ -306,6 +306,35 @@ std::string Plan::slot_name(std::uint16_t slot) const {
 
 std::string_view Plan::string_at(std::uint64_t offset) const noexcept { return string_in(parts_.data, offset); }
 
+bool Plan::operator==(const Plan& other) const {
+  const PlanParts& a = parts_;
+  const PlanParts& b = other.parts_;
+  if (a.operations.size() != b.operations.size() || a.prologue_size != b.prologue_size || a.steps != b.steps || a.slots != b.slots ||
+      a.root_slot != b.root_slot || a.user_namespace != b.user_namespace) {
+    return false;
+  }
+  for (std::size_t i = 0; i < a.operations.size(); ++i) {
+    Operation left = a.operations[i];
+    Operation right = b.operations[i];
+    if (string_at(left.note) != other.string_at(right.note)) return false;
+    left.note = right.note = 0;
+    for (std::size_t k = 0; k < left.argument_count && k < right.argument_count; ++k) {
+      Argument& x = left.arguments[k];
+      Argument& y = right.arguments[k];
+      if (x.source != y.source || x.size != y.size) return false;
+      if (x.source == ArgumentSource::string || x.source == ArgumentSource::text) {
+        if (string_at(x.value) != other.string_at(y.value)) return false;
+        x.value = y.value = 0;
+      } else if (x.source == ArgumentSource::blob) {
+        if (std::memcmp(a.data.data() + x.value, b.data.data() + y.value, x.size) != 0) return false;
+        x.value = y.value = 0;
+      }
+    }
+    if (left != right) return false;
+  }
+  return true;
+}
+
 bool Plan::portable() const noexcept {
   return std::none_of(parts_.operations.begin(), parts_.operations.end(),
                       [](const Operation& op) { return op.kind == OperationKind::user_function; });
