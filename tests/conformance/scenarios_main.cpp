@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The rootprep authors
+//
+// rootprep-scenarios --kernel fake|linux [--user-namespace] [--profile 5.4|5.15|6.1|6.18] [--quiet] FILE...
+// One line a case: its name, and "pass" or the first difference; then a count. Exit status: 0 all passed, 1 a difference, 2 wrong use,
+// 77 this machine does not let us run (no privilege).
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "session.hpp"
+
+namespace {
+
+using namespace rootprep;
+using namespace rootprep::conformance;
+using nlohmann::json;
+
+std::string errno_name(long result) {
+  if (result >= 0) return "0";
+  const char* name = ::strerrorname_np(static_cast<int>(-result));
+  return name != nullptr ? name : std::to_string(-result);
+}
+
+std::string operation_text(const Operation& operation) {
+  std::string text;
+  for (const auto& word : operation) text += (text.empty() ? "" : " ") + (word.empty() ? "''" : word);
+  return text;
+}
+
+std::string row_text(const Row& row) { return "[\"" + row.mountpoint + "\", \"" + row.source + "\", \"" + row.propagation + "\"]"; }
+
+// One namespace's table against what the case expects. Empty: equal.
+std::string compare(const Table& table, const json& rows, const json* parents, const json* flags, const std::string& where) {
+  for (std::size_t i = 0; i < std::max(table.size(), rows.size()); ++i) {
+    if (i >= table.size()) return where + "row " + std::to_string(i) + ": expected " + rows[i].dump() + ", there is none";
+    if (i >= rows.size()) return where + "row " + std::to_string(i) + ": " + row_text(table[i]) + " was not expected";
+    const Row& row = table[i];
+    if (rows[i][0] != row.mountpoint || rows[i][1] != row.source || rows[i][2] != row.propagation) {
+      return where + "row " + std::to_string(i) + ": expected " + rows[i].dump() + ", got " + row_text(row);
+    }
+    if (parents != nullptr && i < parents->size() && (*parents)[i] != row.parent) {
+      return where + "row " + std::to_string(i) + " " + row_text(row) + ": expected parent " + (*parents)[i].dump() + ", got " + std::to_string(row.parent);
+    }
+    if (flags != nullptr && i < flags->size() && !(*flags)[i].is_null() && (*flags)[i] != row.flags) {
+      return where + "row " + std::to_string(i) + " " + row_text(row) + ": expected flags " + (*flags)[i].dump() + ", got " + row.flags;
+    }
+  }
+  return "";
+}
+
+const json* member(const json& object, const char* key) {
+  const auto found = object.find(key);
+  return found == object.end() ? nullptr : &*found;
+}
+
+bool has_tag(const json& scenario, const char* tag) {
+  const json* tags = member(scenario, "tags");
+  return tags != nullptr && std::find(tags->begin(), tags->end(), tag) != tags->end();
+}
+
+std::string check(Runner& runner, const json& scenario) {
+  const auto operations = scenario.at("setup").get<std::vector<Operation>>();
+  RunOptions options;
+  options.absolute = has_tag(scenario, "pivot");
+  const Outcome outcome = runner.run(operations, options);
+  if (!outcome.trouble.empty()) return outcome.trouble;
+  const std::string expected_error = scenario.value("expect_errno", std::string());
+  for (std::size_t i = 0; i < outcome.results.size(); ++i) {
+    const bool last = i + 1 == outcome.results.size();
+    const std::string expected = last && !expected_error.empty() ? expected_error : "0";
+    const std::string got = errno_name(outcome.results[i]);
+    if (got != expected) {
+      return "operation " + std::to_string(i) + " (" + operation_text(operations[i]) + "): expected " + expected + ", got " + got +
+             (outcome.rules[i].empty() ? "" : " by rule " + outcome.rules[i]);
+    }
+    if (last && scenario.contains("rule") && !outcome.rules[i].empty() && scenario["rule"] != outcome.rules[i]) {
+      return "expected the rule " + scenario["rule"].get<std::string>() + ", got " + outcome.rules[i];
+    }
+  }
+  std::map<std::string, int> numbers;
+  for (const auto& [ns, mountinfo] : outcome.mountinfo) {
+    const Table table = table_from(mountinfo, options.absolute, numbers);
+    const bool first = ns == "0";
+    const json* tables = first ? &scenario : member(scenario, "expect_ns");
+    const json* rows = tables == nullptr ? nullptr : member(*tables, first ? "expect" : ns.c_str());
+    if (rows == nullptr) continue;
+    const json* all_parents = first ? &scenario : member(scenario, "parents_ns");
+    const json* parents = all_parents == nullptr ? nullptr : member(*all_parents, first ? "parents" : ns.c_str());
+    const json* all_flags = first ? &scenario : member(scenario, "flags_ns");
+    const json* flags = all_flags == nullptr ? nullptr : member(*all_flags, first ? "flags" : ns.c_str());
+    const std::string difference = compare(table, *rows, parents, flags, first ? "" : "namespace " + ns + ", ");
+    if (!difference.empty()) return difference;
+  }
+  return "";
+}
+
+// Fills in what the kernel at hand answers: how new cases are written.
+json recorded(Runner& runner, json scenario) {
+  const auto operations = scenario.at("setup").get<std::vector<Operation>>();
+  RunOptions options;
+  options.absolute = has_tag(scenario, "pivot");
+  const Outcome outcome = runner.run(operations, options);
+  scenario.erase("expect_errno");
+  if (!outcome.results.empty() && outcome.results.back() < 0) scenario["expect_errno"] = errno_name(outcome.results.back());
+  std::map<std::string, int> numbers;
+  for (const auto& [ns, mountinfo] : outcome.mountinfo) {
+    json rows = json::array(), parents = json::array(), flags = json::array();
+    for (const Row& row : table_from(mountinfo, options.absolute, numbers)) {
+      rows.push_back({row.mountpoint, row.source, row.propagation});
+      parents.push_back(row.parent);
+      flags.push_back(row.flags);
+    }
+    (ns == "0" ? scenario["expect"] : scenario["expect_ns"][ns]) = rows;
+    (ns == "0" ? scenario["parents"] : scenario["parents_ns"][ns]) = parents;
+    if (has_tag(scenario, "flags")) (ns == "0" ? scenario["flags"] : scenario["flags_ns"][ns]) = flags;
+  }
+  return scenario;
+}
+
+int usage() {
+  std::cerr << "usage: rootprep-scenarios --kernel fake|linux [--user-namespace] [--profile 5.4|5.15|6.1|6.18] [--record] [--quiet] FILE...\n";
+  return 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  std::string kernel, profile_name = "6.18";
+  bool user_namespace = false, record = false, quiet = false;
+  std::vector<std::string> files;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == "--kernel" && i + 1 < argc) {
+      kernel = argv[++i];
+    } else if (argument == "--profile" && i + 1 < argc) {
+      profile_name = argv[++i];
+    } else if (argument == "--user-namespace") {
+      user_namespace = true;
+    } else if (argument == "--record") {
+      record = true;
+    } else if (argument == "--quiet") {
+      quiet = true;
+    } else if (argument.rfind("--", 0) == 0) {
+      return usage();
+    } else {
+      files.push_back(argument);
+    }
+  }
+  if (files.empty() || (kernel != "fake" && kernel != "linux")) return usage();
+  using rootprep::testing::KernelProfile;
+  const std::map<std::string, KernelProfile> profiles{{"5.4", KernelProfile::linux_5_4()}, {"5.15", KernelProfile::linux_5_15()},
+                                                      {"6.1", KernelProfile::linux_6_1()}, {"6.18", KernelProfile::linux_6_18()}};
+  if (profiles.count(profile_name) == 0) return usage();
+  std::string reason;
+  std::unique_ptr<Runner> runner = kernel == "fake" ? fake_runner(profiles.at(profile_name)) : linux_runner(user_namespace, reason);
+  if (runner == nullptr) {
+    std::cout << "SKIP: " << reason << "\n";
+    return 77;
+  }
+  int passed = 0, failed = 0, skipped = 0;
+  for (const auto& file : files) {
+    std::ifstream in(file);
+    if (!in) {
+      std::cerr << file << ": cannot be read\n";
+      return 2;
+    }
+    json document = json::parse(in);
+    if (record) {
+      std::cout << "{\"cases\": [\n";
+      const char* separator = "";
+      for (const json& scenario : document.at("cases")) {
+        std::cout << separator << recorded(*runner, scenario).dump();
+        separator = ",\n";
+      }
+      std::cout << "\n]}\n";
+      continue;
+    }
+    for (const json& scenario : document.at("cases")) {
+      const std::string name = scenario.at("name");
+      if (user_namespace && has_tag(scenario, "init-userns")) {  // asks for what only real root may do
+        ++skipped;
+        if (!quiet) std::cout << name << ": skip (needs the initial user namespace)\n";
+        continue;
+      }
+      const std::string difference = check(*runner, scenario);
+      ++(difference.empty() ? passed : failed);
+      if (!difference.empty() || !quiet) std::cout << name << ": " << (difference.empty() ? "pass" : difference) << "\n";
+    }
+  }
+  if (!record) std::cout << passed << " passed, " << failed << " failed" << (skipped != 0 ? ", " + std::to_string(skipped) + " skipped" : "") << "\n";
+  return failed == 0 ? 0 : 1;
+} catch (const std::exception& problem) {
+  std::cerr << "rootprep-scenarios: " << problem.what() << "\n";
+  return 2;
+}

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The rootprep authors
+#include "session.hpp"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+namespace rootprep::conformance {
+
+std::string state_of(const std::map<std::string, std::string>& mountinfo, bool absolute) {
+  std::map<std::string, int> numbers;
+  std::string text;
+  for (const auto& [ns, info] : mountinfo) text += "namespace " + ns + ":\n" + to_text(table_from(info, absolute, numbers));
+  return text;
+}
+
+namespace {
+
+bool is_helpers(const Operation& operation) { return !operation.empty() && operation[0].rfind("h:", 0) == 0; }
+Operation without_prefix(Operation operation) {
+  operation[0].erase(0, 2);
+  return operation;
+}
+
+// The order of a sequence, whoever the two processes are.
+struct Stage {
+  std::function<long(const Operation&)> main{}, helper{};
+  std::function<std::string()> current{};                       // the main process's namespace
+  std::function<std::string()> main_mountinfo{};
+  std::function<std::string(const std::string&)> mountinfo_of{};  // seen by somebody else
+  std::function<void(const std::string&)> entered{};             // the main process made a namespace
+  std::function<std::string()> rule{};
+};
+
+std::map<std::string, std::string> look(const Stage& stage, const std::vector<std::string>& namespaces) {
+  std::map<std::string, std::string> all;
+  for (const auto& ns : namespaces) all[ns] = ns == stage.current() ? stage.main_mountinfo() : stage.mountinfo_of(ns);
+  return all;
+}
+
+Outcome perform(const Stage& stage, const std::vector<Operation>& operations, const RunOptions& options) {
+  Outcome outcome;
+  std::vector<std::string> namespaces{"0"};
+  for (const Operation& operation : operations) {
+    const long result = is_helpers(operation) ? stage.helper(without_prefix(operation)) : stage.main(operation);
+    outcome.results.push_back(result < 0 ? result : 0);
+    outcome.rules.push_back(stage.rule ? stage.rule() : "");
+    if (result >= 0 && (operation[0] == "newns" || operation[0] == "newuserns")) {
+      namespaces.push_back(operation[1]);
+      stage.entered(operation[1]);
+    }
+    if (options.each) outcome.states.push_back(state_of(look(stage, namespaces), options.absolute));
+    if (result < 0 && options.stop_at_failure) break;
+  }
+  outcome.mountinfo = look(stage, namespaces);
+  return outcome;
+}
+
+class FakeRunner final : public Runner {
+ public:
+  explicit FakeRunner(const testing::KernelProfile& profile) : profile_(profile) {}
+
+  Outcome run(const std::vector<Operation>& operations, const RunOptions& options) override {
+    testing::FakeKernel kernel(profile_);
+    kernel.make_directory("/tmp");
+    Outcome outcome;
+    if (const long error = prepare_world(kernel); error < 0) {
+      outcome.trouble = "cannot prepare: " + std::to_string(error) + " " + kernel.last_rule();
+      return outcome;
+    }
+    testing::FakeProcess& second = kernel.clone();
+    Actor main(kernel), helper(second);
+    main.start();
+    helper.start();
+    Stage stage;
+    stage.main = [&](const Operation& op) { return main.run(op); };
+    stage.helper = [&](const Operation& op) { return helper.run(op); };
+    stage.current = [&] { return main.current_namespace(); };
+    stage.main_mountinfo = [&] { return main.read_mountinfo(); };
+    stage.mountinfo_of = [&](const std::string& ns) {
+      if (ns == "0") return helper.read_mountinfo();
+      testing::FakeProcess& viewer = second.clone();
+      viewer.setns(helper.namespace_descriptor(ns), 0);
+      const std::string text = viewer.mountinfo();
+      viewer.exit();
+      return text;
+    };
+    stage.entered = [&](const std::string& ns) { helper.register_namespace(ns, kernel.pid()); };
+    stage.rule = [&] { return kernel.last_rule(); };
+    outcome = perform(stage, operations, options);
+    const std::string broken = kernel.check_invariants();
+    if (!broken.empty()) outcome.trouble = "broken invariant: " + broken;
+    return outcome;
+  }
+
+ private:
+  testing::KernelProfile profile_;
+};
+
+// --- the real kernel ---
+
+bool send_text(int fd, const std::string& text) {
+  const std::uint64_t size = text.size();
+  std::string message(reinterpret_cast<const char*>(&size), sizeof size);
+  message += text;
+  for (std::size_t done = 0; done < message.size();) {
+    const ssize_t n = ::write(fd, message.data() + done, message.size() - done);
+    if (n <= 0) return false;
+    done += static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+bool receive(int fd, char* data, std::size_t size) {
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t n = ::read(fd, data + done, size - done);
+    if (n <= 0) return false;
+    done += static_cast<std::size_t>(n);
+  }
+  return true;
+}
+bool receive_text(int fd, std::string& text) {
+  std::uint64_t size = 0;
+  if (!receive(fd, reinterpret_cast<char*>(&size), sizeof size) || size > (1ULL << 30U)) return false;
+  text.resize(size);
+  return receive(fd, text.data(), size);
+}
+
+std::string ask(int fd, const nlohmann::json& question) {
+  std::string answer;
+  if (!send_text(fd, question.dump()) || !receive_text(fd, answer)) return "";
+  return answer;
+}
+
+// The second process: stays in namespace 0, does operations and looks into namespaces for the first.
+[[noreturn]] void serve_as_helper(int fd) {
+  Actor actor(linux_kernel());
+  send_text(fd, std::to_string(actor.start()));  // before the first operation moves anything
+  std::string text;
+  while (receive_text(fd, text)) {
+    const auto question = nlohmann::json::parse(text);
+    const std::string kind = question[0];
+    if (kind == "run") {
+      send_text(fd, std::to_string(actor.run(question[1].get<Operation>())));
+    } else if (kind == "register") {
+      send_text(fd, std::to_string(actor.register_namespace(question[1], question[2])));
+    } else if (question[1] == "0") {
+      send_text(fd, actor.read_mountinfo());
+    } else {
+      int pipe_fds[2] = {-1, -1};
+      if (::pipe2(pipe_fds, O_CLOEXEC) != 0) ::_exit(1);
+      const pid_t viewer = ::fork();
+      if (viewer == 0) {
+        const long entered = actor.enter(actor.namespace_descriptor(question[1]));
+        send_text(pipe_fds[1], entered < 0 ? "cannot enter\n" : actor.read_mountinfo());
+        ::_exit(0);
+      }
+      ::close(pipe_fds[1]);
+      std::string seen;
+      receive_text(pipe_fds[0], seen);
+      ::close(pipe_fds[0]);
+      ::waitpid(viewer, nullptr, 0);
+      send_text(fd, seen);
+    }
+  }
+  ::_exit(0);
+}
+
+// One sequence, in a process and a mount namespace of its own.
+[[noreturn]] void serve_one(int answer_fd, const std::vector<Operation>& operations, const RunOptions& options) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  nlohmann::json answer;
+  if (::unshare(CLONE_NEWNS) != 0 || ::chdir("/") != 0) {
+    answer["trouble"] = "unshare failed";
+    send_text(answer_fd, answer.dump());
+    ::_exit(0);
+  }
+  linux_kernel().call({SYS_umount2, {reinterpret_cast<std::uintptr_t>("/s"), abi::mnt_detach, 0, 0, 0, 0}});
+  linux_kernel().call({SYS_mount, {reinterpret_cast<std::uintptr_t>("S"), reinterpret_cast<std::uintptr_t>("/s"),
+                                   reinterpret_cast<std::uintptr_t>("tmpfs"), 0, 0, 0}});
+  int sockets[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) ::_exit(1);
+  const pid_t helper = ::fork();
+  if (helper == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::close(sockets[0]);
+    serve_as_helper(sockets[1]);
+  }
+  ::close(sockets[1]);
+  std::string ready;
+  receive_text(sockets[0], ready);
+  Actor main(linux_kernel());
+  main.start();
+  Stage stage;
+  stage.main = [&](const Operation& op) { return main.run(op); };
+  stage.helper = [&](const Operation& op) {
+    const std::string text = ask(sockets[0], {"run", op});
+    return text.empty() ? -EIO : std::stol(text);
+  };
+  stage.current = [&] { return main.current_namespace(); };
+  stage.main_mountinfo = [&] { return main.read_mountinfo(); };
+  stage.mountinfo_of = [&](const std::string& ns) { return ask(sockets[0], {"look", ns}); };
+  stage.entered = [&](const std::string& ns) { ask(sockets[0], {"register", ns, ::getpid()}); };
+  const Outcome outcome = perform(stage, operations, options);
+  answer["results"] = outcome.results;
+  answer["mountinfo"] = outcome.mountinfo;
+  answer["states"] = outcome.states;
+  send_text(answer_fd, answer.dump());
+  ::close(sockets[0]);
+  ::waitpid(helper, nullptr, 0);
+  ::_exit(0);
+}
+
+bool write_file(const char* path, const std::string& text) {
+  const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool good = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  ::close(fd);
+  return good;
+}
+
+// The process that all sequences are forked from: in the small world, with nothing of the host left in its mount table.
+[[noreturn]] void serve_sequences(int fd, bool user_namespace) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  std::string trouble;
+  const auto uid = ::getuid();
+  const auto gid = ::getgid();
+  const int flags = CLONE_NEWNS | (user_namespace ? CLONE_NEWUSER | CLONE_NEWPID : 0);
+  if (::unshare(flags) != 0) trouble = std::string("unshare: ") + std::strerror(errno);
+  if (trouble.empty() && user_namespace) {
+    write_file("/proc/self/setgroups", "deny");
+    if (!write_file("/proc/self/uid_map", "0 " + std::to_string(uid) + " 1\n") || !write_file("/proc/self/gid_map", "0 " + std::to_string(gid) + " 1\n")) {
+      trouble = "cannot write the id maps";
+    }
+    const pid_t inside = ::fork();  // the first process of the pid namespace
+    if (inside != 0) {
+      ::waitpid(inside, nullptr, 0);
+      ::_exit(0);
+    }
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  }
+  if (trouble.empty()) {
+    const long error = prepare_world(linux_kernel());
+    if (error < 0) trouble = std::string("cannot prepare the world: ") + std::strerror(static_cast<int>(-error));
+  }
+  send_text(fd, trouble);
+  std::string text;
+  while (trouble.empty() && receive_text(fd, text)) {
+    const auto question = nlohmann::json::parse(text);
+    RunOptions options;
+    options.each = question["each"];
+    options.absolute = question["absolute"];
+    options.stop_at_failure = question["stop"];
+    const pid_t child = ::fork();
+    if (child == 0) serve_one(fd, question["operations"].get<std::vector<Operation>>(), options);
+    ::waitpid(child, nullptr, 0);
+  }
+  ::_exit(0);
+}
+
+class LinuxRunner final : public Runner {
+ public:
+  LinuxRunner(int fd, pid_t process) : fd_(fd), process_(process) {}
+  ~LinuxRunner() override {
+    ::close(fd_);
+    ::waitpid(process_, nullptr, 0);
+  }
+  Outcome run(const std::vector<Operation>& operations, const RunOptions& options) override {
+    Outcome outcome;
+    const std::string text = ask(fd_, {{"operations", operations}, {"each", options.each}, {"absolute", options.absolute}, {"stop", options.stop_at_failure}});
+    if (text.empty()) {
+      outcome.trouble = "the process that runs sequences is gone";
+      return outcome;
+    }
+    const auto answer = nlohmann::json::parse(text);
+    if (answer.contains("trouble")) {
+      outcome.trouble = answer["trouble"];
+      return outcome;
+    }
+    outcome.results = answer["results"].get<std::vector<long>>();
+    outcome.mountinfo = answer["mountinfo"].get<std::map<std::string, std::string>>();
+    outcome.states = answer["states"].get<std::vector<std::string>>();
+    outcome.rules.resize(outcome.results.size());
+    return outcome;
+  }
+
+ private:
+  int fd_;
+  pid_t process_;
+};
+
+}  // namespace
+
+std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile) { return std::make_unique<FakeRunner>(profile); }
+
+std::unique_ptr<Runner> linux_runner(bool user_namespace, std::string& reason) {
+  ::signal(SIGPIPE, SIG_IGN);
+  int sockets[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) {
+    reason = "socketpair failed";
+    return nullptr;
+  }
+  const pid_t process = ::fork();
+  if (process == 0) {
+    ::close(sockets[0]);
+    serve_sequences(sockets[1], user_namespace);
+  }
+  ::close(sockets[1]);
+  if (process < 0 || !receive_text(sockets[0], reason)) reason = "the process that runs sequences did not start";
+  if (!reason.empty()) {
+    ::close(sockets[0]);
+    if (process > 0) ::waitpid(process, nullptr, 0);
+    return nullptr;
+  }
+  return std::make_unique<LinuxRunner>(sockets[0], process);
+}
+
+}  // namespace rootprep::conformance
