@@ -162,7 +162,12 @@ long overlay_remove(World& world, Dentry* child) {
   Dentry* directory = child->parent;
   if (const long error = overlay_copy_up(world, directory); error != 0) return error;
   const bool covers_lower = lower_has(world, *directory->inode, child->name);
+  const Superblock& superblock = *child->superblock;
   if (Dentry* real = child->inode->upper) {
+    // A directory whose whiteouts have to go is first exchanged for an opaque one (ovl_clear_empty(), fs/overlayfs/dir.c).
+    if (is_directory(real) && !real->children.empty() && !superblock.overlay->userxattr && superblock.owner != world.initial_user) {
+      return world.refuse(EIO, "overlay.opaque-needs-userxattr");
+    }
     if (is_directory(real)) {  // only whiteouts are left in it
       while (!real->children.empty()) {
         if (const long error = remove_child(world, real->children.begin()->second); error != 0) return error;

@@ -305,7 +305,7 @@ int main(int argc, char** argv) try {
     std::cout << "SKIP: " << reason << "\n";
     return 77;
   }
-  const auto fake = fake_runner(testing::KernelProfile::linux_6_18());
+  const auto fake = fake_runner(testing::KernelProfile::linux_6_18(), user_namespace);
   Comparison comparison(*fake, *real);
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };

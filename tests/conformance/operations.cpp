@@ -84,7 +84,8 @@ const std::map<std::string, std::size_t>& arities() {
       {"set-group", 2},   {"remount-bind", 2}, {"setattr", 4},       {"rsetattr", 4}, {"newns", 1},         {"newuserns", 1},     {"enterns", 1},
       {"pivot_root", 2},  {"chroot", 1},      {"chdir", 1},          {"mkdir", 1},    {"rmdir", 1},         {"symlink", 2},       {"touch", 1},
       {"unlink", 1},      {"rename", 2},      {"mount-options", 3},  {"remount", 2},  {"mknod", 3},         {"write", 2},         {"open_tree_nr", 2},
-      {"attach-in", 3},   {"overlay", 2},     {"open", 2},           {"openat2", 4},  {"fsmount", 2},       {"exists", 1}};
+      {"attach-in", 3},   {"overlay", 2},     {"open", 2},           {"openat2", 4},  {"fsmount", 2},       {"exists", 1},
+      {"map-ids", 0}};
   return table;
 }
 
@@ -279,6 +280,16 @@ long Actor::run(const Operation& op) {
     if (fd >= 0) call(SYS_close, word(static_cast<int>(fd)));
     return fd < 0 ? fd : 0;
   }
+  if (name == "map-ids") {  // id 0 of the new user namespace is id 0 of its parent; proc_ may be another process's view by now
+    for (const auto& [file, text] : {std::pair{"self/setgroups", "deny"}, std::pair{"self/uid_map", "0 0 1"}, std::pair{"self/gid_map", "0 0 1"}}) {
+      const long fd = open_at(proc_, file, abi::o_wronly);
+      if (fd < 0) return fd;
+      const long result = call(SYS_write, word(static_cast<int>(fd)), word(text), std::string_view(text).size());
+      call(SYS_close, word(static_cast<int>(fd)));
+      if (result < 0) return result;
+    }
+    return 0;
+  }
   if (name == "exists") {
     abi::statx data;
     return call(SYS_statx, here, word(a), abi::at_symlink_nofollow, abi::statx_basic_stats, word(&data));
@@ -343,6 +354,7 @@ Table table_from(const std::string& mountinfo, bool absolute, std::map<std::stri
       Row row;
       row.mountpoint = absolute ? line->mountpoint : line->mountpoint == "/s" ? "." : line->mountpoint.substr(3);
       row.source = line->source + ":" + line->root;
+      if (line->source == "nsfs") row.source.resize(std::min(row.source.size(), row.source.find('[')));  // the number of a namespace is chance
       row.propagation = renumber(line->optional, numbers);
       row.flags = line->flags;
       row.parent = parent_row;

@@ -101,7 +101,9 @@ json recorded(Runner& runner, json scenario) {
   const auto operations = scenario.at("setup").get<std::vector<Operation>>();
   RunOptions options;
   options.absolute = has_tag(scenario, "pivot");
+  options.stop_at_failure = true;
   const Outcome outcome = runner.run(operations, options);
+  scenario["setup"] = std::vector<Operation>(operations.begin(), operations.begin() + static_cast<std::ptrdiff_t>(outcome.results.size()));
   scenario.erase("expect_errno");
   if (!outcome.results.empty() && outcome.results.back() < 0) scenario["expect_errno"] = errno_name(outcome.results.back());
   std::map<std::string, int> numbers;
@@ -154,7 +156,7 @@ int main(int argc, char** argv) try {
                                                       {"6.1", KernelProfile::linux_6_1()}, {"6.18", KernelProfile::linux_6_18()}};
   if (profiles.count(profile_name) == 0) return usage();
   std::string reason;
-  std::unique_ptr<Runner> runner = kernel == "fake" ? fake_runner(profiles.at(profile_name)) : linux_runner(user_namespace, reason);
+  std::unique_ptr<Runner> runner = kernel == "fake" ? fake_runner(profiles.at(profile_name), user_namespace) : linux_runner(user_namespace, reason);
   if (runner == nullptr) {
     std::cout << "SKIP: " << reason << "\n";
     return 77;

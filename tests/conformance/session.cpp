@@ -69,18 +69,19 @@ Outcome perform(const Stage& stage, const std::vector<Operation>& operations, co
 
 class FakeRunner final : public Runner {
  public:
-  explicit FakeRunner(const testing::KernelProfile& profile) : profile_(profile) {}
+  FakeRunner(const testing::KernelProfile& profile, bool user_namespace) : profile_(profile), user_namespace_(user_namespace) {}
 
   Outcome run(const std::vector<Operation>& operations, const RunOptions& options) override {
     testing::FakeKernel kernel(profile_);
-    kernel.make_directory("/tmp");
+    kernel.make_directory("/tmp").make_directory("/proc").mount_filesystem("proc", "/proc");
+    testing::FakeProcess& first = kernel.clone(abi::clone_newns | (user_namespace_ ? abi::clone_newuser | abi::clone_newpid : 0));
     Outcome outcome;
-    if (const long error = prepare_world(kernel); error < 0) {
+    if (const long error = prepare_world(first); error < 0) {
       outcome.trouble = "cannot prepare: " + std::to_string(error) + " " + kernel.last_rule();
       return outcome;
     }
-    testing::FakeProcess& second = kernel.clone();
-    Actor main(kernel), helper(second);
+    testing::FakeProcess& second = first.clone();
+    Actor main(first), helper(second);
     main.start();
     helper.start();
     Stage stage;
@@ -96,7 +97,7 @@ class FakeRunner final : public Runner {
       viewer.exit();
       return text;
     };
-    stage.entered = [&](const std::string& ns) { helper.register_namespace(ns, kernel.pid()); };
+    stage.entered = [&](const std::string& ns) { helper.register_namespace(ns, first.pid()); };
     stage.rule = [&] { return kernel.last_rule(); };
     outcome = perform(stage, operations, options);
     const std::string broken = kernel.check_invariants();
@@ -106,6 +107,7 @@ class FakeRunner final : public Runner {
 
  private:
   testing::KernelProfile profile_;
+  bool user_namespace_;
 };
 
 // --- the real kernel ---
@@ -302,7 +304,9 @@ class LinuxRunner final : public Runner {
 
 }  // namespace
 
-std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile) { return std::make_unique<FakeRunner>(profile); }
+std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile, bool user_namespace) {
+  return std::make_unique<FakeRunner>(profile, user_namespace);
+}
 
 std::unique_ptr<Runner> linux_runner(bool user_namespace, std::string& reason) {
   ::signal(SIGPIPE, SIG_IGN);

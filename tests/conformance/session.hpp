@@ -37,7 +37,7 @@ class Runner {
   virtual Outcome run(const std::vector<Operation>& operations, const RunOptions& options) = 0;
 };
 
-std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile);
+std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile, bool user_namespace);
 // The running kernel. In a private mount namespace, in a process of its own; with `user_namespace` in a new user namespace too, and
 // then no privilege is needed. nullptr, and the reason, where that is not possible.
 std::unique_ptr<Runner> linux_runner(bool user_namespace, std::string& reason);
