@@ -302,7 +302,7 @@ int main(int argc, char** argv) try {
   std::string reason;
   const auto real = linux_runner(user_namespace, reason);
   if (real == nullptr) {
-    std::cout << "SKIP: " << reason << "\n";
+    std::cout << "SKIPPED: " << reason << "\n";
     return 77;
   }
   const auto fake = fake_runner(testing::KernelProfile::linux_6_18(), user_namespace);

@@ -158,7 +158,7 @@ int main(int argc, char** argv) try {
   std::string reason;
   std::unique_ptr<Runner> runner = kernel == "fake" ? fake_runner(profiles.at(profile_name), user_namespace) : linux_runner(user_namespace, reason);
   if (runner == nullptr) {
-    std::cout << "SKIP: " << reason << "\n";
+    std::cout << "SKIPPED: " << reason << "\n";
     return 77;
   }
   int passed = 0, failed = 0, skipped = 0;

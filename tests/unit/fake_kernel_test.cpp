@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The rootprep authors
+#include "rootprep/testing/fake_kernel.hpp"
+
+#include <sys/syscall.h>
+
+#include <array>
+#include <chrono>
+#include <cstring>
+
+#include "catch.hpp"
+
+// What scenarios cannot say: bad arguments, profiles, hosts, descriptors, logs, snapshots. Mount rules are in tests/conformance.
+namespace {
+
+using namespace rootprep;
+using namespace rootprep::testing;
+constexpr int cwd = abi::at_fdcwd;
+constexpr int path_flags = static_cast<int>(abi::o_path | abi::o_cloexec);
+
+std::string read_all(FakeProcess& process, const char* path) {
+  const long fd = process.openat(cwd, path, 0, 0);
+  if (fd < 0) return "error " + std::to_string(fd);
+  std::string text;
+  std::array<char, 100> buffer{};
+  for (long count = 0; (count = process.read(static_cast<int>(fd), buffer.data(), buffer.size())) > 0;) {
+    text.append(buffer.data(), static_cast<std::size_t>(count));
+  }
+  process.close(static_cast<int>(fd));
+  return text;
+}
+
+TEST_CASE("FakeKernel: a mount in a child's namespace leaves the host as it was") {
+  auto kernel = FakeKernel::debian_host();
+  kernel.make_directory("/data");
+  const Snapshot before = kernel.snapshot();
+  FakeProcess& child = kernel.clone(abi::clone_newns);
+  REQUIRE(child.mount("none", "/", nullptr, abi::ms_rec | abi::ms_private, nullptr) == 0);
+  REQUIRE(child.mount("none", "/data", "tmpfs", abi::ms_nosuid, nullptr) == 0);
+  CHECK(child.mount_table().find("/data tmpfs none rw,nosuid,relatime\n") != std::string::npos);
+  child.exit();
+  CHECK(difference(before, kernel.snapshot()).empty());
+  CHECK(kernel.check_invariants().empty());
+}
+
+TEST_CASE("FakeKernel: without a change of propagation the mount leaks, and the difference says where") {
+  auto kernel = FakeKernel::debian_host();
+  kernel.make_directory("/data");
+  const Snapshot before = kernel.snapshot();
+  FakeProcess& child = kernel.clone(abi::clone_newns);
+  REQUIRE(child.mount("none", "/data", "tmpfs", 0, nullptr) == 0);
+  child.exit();
+  CHECK(difference(before, kernel.snapshot()).find("+ mount namespace 0: /data tmpfs") != std::string::npos);
+}
+
+TEST_CASE("FakeKernel: every refusal has a rule") {
+  auto kernel = FakeKernel::debian_host();
+  FakeProcess& child = kernel.clone(abi::clone_newns);
+  REQUIRE(child.mount("none", "/", nullptr, abi::ms_rec | abi::ms_private, nullptr) == 0);
+  CHECK(child.pivot_root("/home", "/home") == -EBUSY);
+  CHECK(kernel.last_rule() == "pivot.new-root-is-on-the-root-mount");
+  CHECK(child.umount2("/home", 0) == -EINVAL);
+  CHECK(child.rule_of_last_error() == "umount.not-a-mount-point");
+  CHECK(child.mkdirat(cwd, "/data", 0755) == 0);
+  CHECK(child.rule_of_last_error().empty());
+}
+
+TEST_CASE("FakeKernel: an initramfs's root cannot be pivoted") {
+  auto kernel = FakeKernel::initramfs_host();
+  REQUIRE(kernel.mount("none", "/sysroot", "tmpfs", 0, nullptr) == 0);
+  REQUIRE(kernel.mkdirat(cwd, "/sysroot/old", 0755) == 0);
+  CHECK(kernel.pivot_root("/sysroot", "/sysroot/old") == -EINVAL);
+  CHECK(kernel.last_rule() == "pivot.root-is-the-initial-rootfs");
+  REQUIRE(kernel.chdir("/sysroot") == 0);
+  CHECK(kernel.FakeProcess::mount(".", "/", nullptr, abi::ms_move, nullptr) == 0);
+  CHECK(kernel.chroot(".") == 0);
+  CHECK(kernel.mount_table() == "/ tmpfs none rw,relatime\n");
+}
+
+TEST_CASE("FakeKernel: a rootless host gives its capabilities in a user namespace only") {
+  auto kernel = FakeKernel::rootless_host();
+  CHECK(kernel.mount("none", "/tmp", "tmpfs", 0, nullptr) == -EPERM);
+  CHECK(kernel.mkdirat(cwd, "/opt/x", 0755) == -EACCES);
+  FakeProcess& child = kernel.clone(abi::clone_newuser | abi::clone_newns);
+  CHECK(child.mount("none", "/tmp", "tmpfs", 0, nullptr) == 0);
+  CHECK(child.umount2("/run", static_cast<int>(abi::mnt_detach)) == -EINVAL);
+  CHECK(kernel.last_rule() == "umount.locked");
+  CHECK(child.mount("none", "/proc", "proc", 0, nullptr) == -EPERM);  // of the host's pid namespace
+  CHECK(child.mknodat(cwd, "/tmp/null", static_cast<unsigned>(abi::s_ifchr) | 0666U, abi::device_number(1, 3)) == -EPERM);
+  CHECK(child.mount("none", "/tmp", "devpts", 0, "gid=5") == -EINVAL);  // not mapped
+  CHECK(child.mount("none", "/tmp", "ext4", 0, nullptr) == -EPERM);
+}
+
+TEST_CASE("FakeKernel: a masked proc makes a new one too revealing") {
+  auto kernel = FakeKernel::docker_inside_docker();
+  FakeProcess& child = kernel.clone(abi::clone_newuser | abi::clone_newns | abi::clone_newpid);
+  CHECK(child.mount("proc", "/proc", "proc", 0, nullptr) == -EPERM);
+  CHECK(kernel.last_rule() == "mount.too-revealing");
+  auto clean = FakeKernel::debian_host();
+  FakeProcess& other = clean.clone(abi::clone_newuser | abi::clone_newns | abi::clone_newpid);
+  CHECK(other.mount("proc", "/proc", "proc", 0, nullptr) == 0);
+}
+
+TEST_CASE("FakeKernel: an older profile lacks its younger calls and flags") {
+  auto kernel = FakeKernel::debian_host(KernelProfile::linux_5_4());
+  const abi::open_how how{};
+  CHECK(kernel.openat2(cwd, "/", &how, sizeof how) == -ENOSYS);
+  CHECK(kernel.last_rule() == "profile.call-is-younger");
+  abi::mount_attr attr;
+  CHECK(kernel.mount_setattr(cwd, "/", 0, &attr, sizeof attr) == -ENOSYS);
+  CHECK(kernel.fsopen("tmpfs", 0) >= 0);
+  CHECK(kernel.move_mount(cwd, "/run", cwd, "/mnt", static_cast<unsigned>(abi::move_mount_beneath)) == -EINVAL);
+  auto young = FakeKernel::debian_host(KernelProfile::linux_5_15());
+  CHECK(young.openat2(cwd, "/", &how, sizeof how) >= 0);
+}
+
+TEST_CASE("FakeKernel: what is not modelled says ENOSYS and is listed") {
+  FakeKernel kernel;
+  CHECK(kernel.call({SYS_keyctl, {}}) == -ENOSYS);
+  std::uint64_t id = 0;
+  CHECK(kernel.call({find_syscall("listmount")->number, {0, reinterpret_cast<std::uintptr_t>(&id), 1, 0, 0, 0}}) == -ENOSYS);
+  const auto missing = kernel.not_modelled();
+  REQUIRE(missing.size() == 2);
+  CHECK(missing[0] == "listmount");
+  CHECK(missing[1] == "system call " + std::to_string(SYS_keyctl));
+}
+
+TEST_CASE("FakeKernel: bad pointers, descriptors and sizes get the kernel's errno") {
+  auto kernel = FakeKernel::debian_host();
+  const std::string too_long(5000, 'a');
+  const std::string long_name = "/" + std::string(256, 'a');
+  const auto* wild = reinterpret_cast<const char*>(std::uintptr_t{8});
+  const abi::open_how how{};
+  abi::mount_attr attr;
+  std::array<char, 8> buffer{};
+  CHECK(kernel.mkdirat(cwd, nullptr, 0) == -EFAULT);
+  CHECK(kernel.mkdirat(cwd, wild, 0) == -EFAULT);
+  CHECK(kernel.mkdirat(cwd, "", 0) == -ENOENT);
+  CHECK(kernel.mkdirat(cwd, too_long.c_str(), 0) == -ENAMETOOLONG);
+  CHECK(kernel.mkdirat(cwd, long_name.c_str(), 0) == -ENAMETOOLONG);
+  CHECK(kernel.mkdirat(99, "a", 0) == -EBADF);
+  CHECK(kernel.mkdirat(-5, "a", 0) == -EBADF);
+  CHECK(kernel.mkdirat(99, "/tmp/absolute", 0) == 0);  // an absolute path does not look at the descriptor
+  CHECK(kernel.openat2(cwd, "/", nullptr, 24) == -EFAULT);
+  CHECK(kernel.openat2(cwd, "/", &how, 23) == -EINVAL);
+  CHECK(kernel.openat2(cwd, "/", &how, 5000) == -E2BIG);
+  CHECK(kernel.mount_setattr(cwd, "/", 0, nullptr, 32) == -EFAULT);
+  CHECK(kernel.mount_setattr(cwd, "/", 0, &attr, 31) == -EINVAL);
+  CHECK(kernel.mount_setattr(cwd, "/", 0, &attr, 5000) == -E2BIG);
+  CHECK(kernel.read(99, buffer.data(), buffer.size()) == -EBADF);
+  const long fd = kernel.openat(cwd, "/etc/hosts", 0, 0);
+  REQUIRE(fd >= 0);
+  CHECK(kernel.read(static_cast<int>(fd), nullptr, 8) == -EFAULT);
+  CHECK(kernel.read(static_cast<int>(fd), buffer.data(), ~std::size_t{0}) == -EINVAL);
+  CHECK(kernel.write(static_cast<int>(fd), buffer.data(), 1) == -EBADF);
+  CHECK(kernel.fsconfig(-1, 0, nullptr, nullptr, 0) == -EINVAL);
+  CHECK(kernel.fsconfig(static_cast<int>(fd), 6, nullptr, nullptr, 0) == -EINVAL);
+  CHECK(kernel.fsconfig(static_cast<int>(fd), 77, nullptr, nullptr, 0) == -EOPNOTSUPP);
+  CHECK(kernel.fsopen(nullptr, 0) == -EFAULT);
+  CHECK(kernel.fsopen("nosuchfs", 0) == -ENODEV);
+  CHECK(kernel.getcwd(buffer.data(), 1) == -ERANGE);
+  CHECK(kernel.dup3(0, 0, 0) == -EINVAL);
+  CHECK(kernel.close_range(5, 3, 0) == -EINVAL);
+  CHECK(kernel.unshare(1) == -EINVAL);
+  CHECK(kernel.setns(static_cast<int>(fd), 0) == -EINVAL);
+  CHECK(kernel.umount2("/run", 0x100) == -EINVAL);
+}
+
+TEST_CASE("FakeKernel: an fsopen descriptor has its state machine and its log") {
+  auto kernel = FakeKernel::debian_host();
+  const int fs = static_cast<int>(kernel.fsopen("tmpfs", 1));
+  std::array<char, 100> buffer{};
+  CHECK(kernel.fsmount(fs, 0, 0) == -EINVAL);
+  CHECK(kernel.read(fs, buffer.data(), buffer.size()) == -ENODATA);
+  CHECK(kernel.fsconfig(fs, abi::fsconfig_set_string, "bogus", "1", 0) == -EINVAL);
+  CHECK(kernel.read(fs, buffer.data(), 5) == -EMSGSIZE);
+  const long count = kernel.read(fs, buffer.data(), buffer.size());
+  REQUIRE(count > 0);
+  CHECK(std::string(buffer.data(), static_cast<std::size_t>(count)) == "e tmpfs: Unknown parameter 'bogus'");
+  CHECK(kernel.fsconfig(fs, abi::fsconfig_set_string, "mode", "0700", 0) == 0);
+  CHECK(kernel.fsconfig(fs, abi::fsconfig_cmd_create, nullptr, nullptr, 0) == 0);
+  CHECK(kernel.fsconfig(fs, abi::fsconfig_cmd_create, nullptr, nullptr, 0) == -EBUSY);
+  const int tree = static_cast<int>(kernel.fsmount(fs, 1, static_cast<unsigned>(abi::mount_attr_nosuid)));
+  REQUIRE(tree >= 0);
+  CHECK(kernel.fsmount(fs, 0, 0) == -EBUSY);
+  CHECK(kernel.mkdirat(tree, "inside", 0755) == 0);
+  CHECK(kernel.move_mount(tree, "", cwd, "/mnt", static_cast<unsigned>(abi::move_mount_f_empty_path)) == 0);
+  CHECK(kernel.exists("/mnt/inside"));
+  CHECK(kernel.stat("/mnt").mode == (abi::s_ifdir | 0700U));
+}
+
+TEST_CASE("FakeKernel: a detached tree dissolves when its descriptor is closed") {
+  auto kernel = FakeKernel::debian_host();
+  const Snapshot before = kernel.snapshot();
+  const long tree = kernel.open_tree(cwd, "/", static_cast<unsigned>(abi::open_tree_clone | abi::at_recursive));
+  REQUIRE(tree >= 0);
+  CHECK(difference(before, kernel.snapshot()).find("detached tree") != std::string::npos);
+  CHECK(kernel.close(static_cast<int>(tree)) == 0);
+  CHECK(difference(before, kernel.snapshot()).empty());
+  CHECK(kernel.check_invariants().empty());
+}
+
+TEST_CASE("FakeKernel: /proc/self/fd/N leads to what the descriptor holds, and mountinfo can be read") {
+  auto kernel = FakeKernel::debian_host();
+  const long fd = kernel.openat(cwd, "/mnt", path_flags, 0);
+  REQUIRE(fd == 3);
+  CHECK(kernel.mount("none", "/proc/self/fd/3", "tmpfs", 0, nullptr) == 0);
+  CHECK(read_all(kernel, "/proc/self/mountinfo") == kernel.mountinfo());
+  CHECK(kernel.mountinfo().find(" / /mnt rw,relatime shared:") != std::string::npos);
+  std::array<char, 100> buffer{};
+  const long count = kernel.readlinkat(cwd, "/proc/self/fd/3", buffer.data(), buffer.size());
+  CHECK(std::string(buffer.data(), static_cast<std::size_t>(std::max(count, 0L))) == "/mnt");
+}
+
+TEST_CASE("FakeKernel: spaces and backslashes are escaped in mountinfo") {
+  FakeKernel kernel;
+  kernel.make_directory("/a b\\c");
+  kernel.mount_filesystem("tmpfs", "/a b\\c", "", "source #1");
+  CHECK(kernel.mountinfo().find(" / /a\\040b\\134c rw,relatime - tmpfs source\\040\\0431 rw\n") != std::string::npos);
+}
+
+TEST_CASE("FakeKernel: id maps are written through /proc, once, and setgroups is denied first") {
+  auto kernel = FakeKernel::rootless_host();
+  FakeProcess& child = kernel.clone();
+  REQUIRE(child.unshare(abi::clone_newuser) == 0);
+  const auto write = [&](const char* path, std::string_view text) {
+    const long fd = child.openat(cwd, path, static_cast<int>(abi::o_wronly), 0);
+    if (fd < 0) return fd;
+    const long result = child.write(static_cast<int>(fd), text.data(), text.size());
+    child.close(static_cast<int>(fd));
+    return result;
+  };
+  CHECK(write("/proc/self/gid_map", "0 1000 1") == -EPERM);
+  CHECK(write("/proc/self/setgroups", "deny") == 4);
+  CHECK(write("/proc/self/gid_map", "0 1000 1") == 8);
+  CHECK(write("/proc/self/uid_map", "0 1000 1\n1 2000 1") == -EPERM);
+  CHECK(write("/proc/self/uid_map", "0 1000 1") == 8);
+  CHECK(write("/proc/self/uid_map", "0 1000 1") == -EPERM);
+  CHECK(child.stat("/home/user").uid == 0);
+  CHECK(child.stat("/home").uid == 65534);
+}
+
+TEST_CASE("FakeKernel: a tmpfs holds no more than its size") {
+  FakeKernel kernel;
+  kernel.make_directory("/t").mount_filesystem("tmpfs", "/t", "size=8k,nr_inodes=3");
+  const std::string text(8192, 'x');
+  kernel.write_file("/t/a", text);
+  CHECK_THROWS(kernel.write_file("/t/b", "y"));
+  CHECK(kernel.last_rule() == "tmpfs.size-limit");
+  CHECK(kernel.mkdirat(cwd, "/t/c", 0755) == -ENOSPC);
+}
+
+TEST_CASE("FakeKernel: a thousand mounts cost milliseconds") {
+  FakeKernel kernel;
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < 1000; ++i) {
+    const std::string path = "/m" + std::to_string(i);
+    REQUIRE(kernel.mkdirat(cwd, path.c_str(), 0755) == 0);
+    REQUIRE(kernel.mount("none", path.c_str(), "tmpfs", 0, nullptr) == 0);
+  }
+  FakeProcess& child = kernel.clone(abi::clone_newns);
+  CHECK(child.mount("none", "/", nullptr, abi::ms_rec | abi::ms_shared, nullptr) == 0);
+  child.exit();
+  const auto elapsed = std::chrono::steady_clock::now() - start;
+  WARN("1000 mounts and a copy of the namespace: " << std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count() << " us");
+  CHECK(elapsed < std::chrono::seconds(1));  // generous: a sanitizer's build on a busy machine
+}
+
+}  // namespace
