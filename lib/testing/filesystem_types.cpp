@@ -286,8 +286,11 @@ long parse_option(Task& task, FilesystemContext& context, const std::string& key
   }
   if (type.behaviour == Behaviour::overlay && key != "source") return overlay_option(task, context, key, value, has_value);
   if (key == "source") {
-    if (!has_value) return complain(world, context, EINVAL, "option.source-is-no-string", "Non-string source");
-    if (context.has_source) return complain(world, context, EINVAL, "option.two-sources", "Multiple sources");
+    // vfs_parse_fs_param_source(), fs/fs_context.c: messages without the type's name.
+    if (!has_value || context.has_source) {
+      context.log.emplace_back(has_value ? "e Multiple sources" : "e Non-string source");
+      return world.refuse(EINVAL, has_value ? "option.two-sources" : "option.source-is-no-string");
+    }
     context.source = value;
     context.has_source = true;
     return 0;
@@ -300,6 +303,10 @@ long parse_option(Task& task, FilesystemContext& context, const std::string& key
   if (rule == nullptr) return complain(world, context, EINVAL, "option.unknown", "Unknown parameter '" + key + "'");
   if (rule->value != Value::flag && !has_value) return complain(world, context, EINVAL, "option.bad-value", "Bad value for '" + key + "'");
   if (rule->value == Value::flag && has_value) return complain(world, context, EINVAL, "option.bad-value", "Unexpected value for '" + key + "'");
+  if (type.behaviour == Behaviour::proc && rule->value == Value::text && !good_value(task, type, *rule, value)) {
+    return complain(world, context, EINVAL, "option.bad-value",
+                    (key == "hidepid" ? "unknown value of hidepid - " : "unsupported " + key + " option - ") + value + "\n");
+  }
   if (!good_value(task, type, *rule, value)) return complain(world, context, EINVAL, "option.bad-value", "Bad value for '" + key + "'");
   if (key == "noswap" && task.user != world.initial_user) {
     return complain(world, context, EINVAL, "tmpfs.noswap-in-user-namespace", "Turning off swap in unprivileged tmpfs mounts unsupported");
@@ -325,9 +332,12 @@ long parse_monolithic(Task& task, FilesystemContext& context, std::string_view d
 
 namespace {
 
-long find_block_device(Task& task, const FilesystemContext& context) {
+long find_block_device(Task& task, FilesystemContext& context) {
   World& world = *task.world;
-  if (context.source.empty()) return world.refuse(EINVAL, "block.no-source");
+  if (context.source.empty()) {
+    context.log.emplace_back("e No source specified");
+    return world.refuse(EINVAL, "block.no-source");
+  }
   Path device;
   if (const long error = walk(task, abi::at_fdcwd, context.source.c_str(), {}, device); error != 0) return error;
   if (attributes(device.dentry).kind != Kind::block) {

@@ -441,11 +441,11 @@ long call_mount_setattr(Task& task, int dirfd, const char* path, unsigned flags,
   return change_attributes(task, found, change, (flags & abi::at_recursive) != 0);
 }
 
-// One message a read; the oldest first.
+// One message a read, the oldest first, each with a newline at its end.
 long read_context(Task& task, FilesystemContext& context, void* buffer, std::size_t count) {
   World& world = *task.world;
   if (context.log.empty()) return world.refuse(ENODATA, "fscontext.log-is-empty");
-  const std::string message = context.log.front();
+  const std::string message = context.log.front() + "\n";
   if (message.size() > count) return world.refuse(EMSGSIZE, "fscontext.buffer-too-small");
   context.log.erase(context.log.begin());
   if (!readable(buffer)) return world.refuse(EFAULT, "argument.bad-pointer");

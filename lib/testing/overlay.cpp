@@ -221,6 +221,7 @@ long overlay_link(World& world, Dentry* existing, Dentry* to_directory, std::str
 
 namespace {
 
+// For what the parameter parser refuses. Later refusals go to the kernel's own log, not to the context's (measured on 6.18).
 long complain(World& world, FilesystemContext& context, int error, const char* rule, const std::string& text) {
   context.log.push_back("e overlay: " + text);
   return world.refuse(error, rule);
@@ -238,11 +239,9 @@ std::string unescape(std::string_view text) {
 long resolve_layer(Task& task, FilesystemContext& context, const std::string& key, const std::string& path) {
   World& world = *task.world;
   Path found;
-  if (path.empty()) return complain(world, context, EINVAL, "overlay.empty-layer", "empty " + key);
-  if (const long error = walk(task, abi::at_fdcwd, path.c_str(), {}, found); error != 0) {
-    context.log.push_back("e overlay: failed to resolve '" + path + "': " + std::to_string(error));
-    return error;
-  }
+  if (path.empty()) return complain(world, context, EINVAL, "overlay.empty-layer", "Bad value for '" + key + "'");
+  if (const long error = walk(task, abi::at_fdcwd, path.c_str(), {}, found); error != 0) return error;
+  if (!is_directory(found.dentry)) return complain(world, context, EINVAL, "overlay.layer-is-no-directory", path + " is not a directory");
   return overlay_layer_by_descriptor(task, context, key, found);
 }
 
@@ -275,10 +274,10 @@ long overlay_layer_by_descriptor(Task& task, FilesystemContext& context, const s
   if (!is_directory(path.dentry)) return complain(world, context, EINVAL, "overlay.layer-is-no-directory", "layer is not a directory");
   if (key == "upperdir" || key == "workdir") {
     if (path.dentry->superblock->type->behaviour == Behaviour::overlay) {
-      return complain(world, context, EINVAL, "overlay.upper-on-overlay", "filesystem on " + key + " not supported as upperdir");
+      return world.refuse(EINVAL, "overlay.upper-on-overlay");
     }
     if (path.mount->flags.read_only || path.mount->superblock->read_only) {
-      return complain(world, context, EINVAL, "overlay.upper-read-only", "filesystem on " + key + " is read-only");
+      return world.refuse(EINVAL, "overlay.upper-read-only");
     }
     for (auto& layer : context.layer_paths) {
       if (layer.first == key) layer.second = path;
@@ -302,8 +301,7 @@ long overlay_layer_by_descriptor(Task& task, FilesystemContext& context, const s
 long overlay_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value) {
   World& world = *task.world;
   if (key == "lowerdir") {
-    // lowerdir= replaces what earlier ones said; it does not mix with lowerdir+.
-    if (has_option(context, "lowerdir+", "")) return complain(world, context, EINVAL, "overlay.mixes-lowerdir-forms", "lowerdir= and lowerdir+ cannot be mixed");
+    // lowerdir= replaces what earlier ones said, lowerdir+ too.
     auto& layers = context.layer_paths;
     layers.erase(std::remove_if(layers.begin(), layers.end(), [](const auto& l) { return l.first == "lowerdir"; }), layers.end());
     if (value.empty()) return 0;
@@ -330,7 +328,7 @@ long overlay_option(Task& task, FilesystemContext& context, const std::string& k
     return resolve_layer(task, context, key, path);
   }
   if ((key == "lowerdir+" || key == "datadir+") && world.at_least(6, 7)) {
-    if (has_option(context, "lowerdir", "")) return complain(world, context, EINVAL, "overlay.mixes-lowerdir-forms", "lowerdir= and lowerdir+ cannot be mixed");
+    if (has_option(context, "lowerdir", "")) return complain(world, context, EINVAL, "overlay.mixes-lowerdir-forms", "lowerdir+ and datadir+ cannot follow lowerdir");
     if (const long error = resolve_layer(task, context, key, value); error != 0) return error;
     if (!has_option(context, "lowerdir+", "")) context.options.emplace_back("lowerdir+", "");
     return 0;
@@ -339,7 +337,7 @@ long overlay_option(Task& task, FilesystemContext& context, const std::string& k
     if (choice.key != key) continue;
     if (choice.since > world.profile.version) break;
     if (choice.values.empty()) {
-      if (has_value) break;
+      if (has_value) return complain(world, context, EINVAL, "option.bad-value", "Unexpected value for '" + key + "'");
       context.options.emplace_back(key, "");
       return 0;
     }
@@ -380,14 +378,14 @@ long overlay_monolithic(Task& task, FilesystemContext& context, std::string_view
 namespace {
 
 // clone_private_mount(), fs/namespace.c
-long clone_layer(Task& task, FilesystemContext& context, const Path& path) {
+long clone_layer(Task& task, const Path& path) {
   World& world = *task.world;
-  if (path.mount->unbindable) return complain(world, context, EINVAL, "overlay.layer-unbindable", "failed to clone lowerpath");
+  if (path.mount->unbindable) return world.refuse(EINVAL, "overlay.layer-unbindable");
   const bool mine = in_my_namespace(task, path.mount);
   const bool detached = path.mount->ns != nullptr && path.mount->ns->anonymous && world.at_least(6, 15);
-  if (!mine && !detached) return complain(world, context, EINVAL, "overlay.layer-in-another-namespace", "failed to clone lowerpath");
+  if (!mine && !detached) return world.refuse(EINVAL, "overlay.layer-in-another-namespace");
   if (has_locked_children(path.mount, path.dentry)) {
-    return complain(world, context, EINVAL, "overlay.layer-has-locked-mounts", "failed to clone lowerpath");
+    return world.refuse(EINVAL, "overlay.layer-has-locked-mounts");
   }
   return 0;
 }
@@ -401,22 +399,23 @@ bool option_is(const FilesystemContext& context, std::string_view key, std::stri
   return false;
 }
 
-long check_option_conflicts(Task& task, FilesystemContext& context) {
+long check_option_conflicts(Task& task, const FilesystemContext& context, bool has_upper) {
   World& world = *task.world;
   const bool userxattr = has_option(context, "userxattr", "");
   const bool metacopy = option_is(context, "metacopy", "on");
   const bool redirect = option_is(context, "redirect_dir", "on");
-  if (metacopy && (option_is(context, "redirect_dir", "off") || option_is(context, "redirect_dir", "nofollow") || option_is(context, "redirect_dir", "follow"))) {
-    return complain(world, context, EINVAL, "overlay.options-conflict", "conflicting options: metacopy=on,redirect_dir=off");
+  // Without an upper layer the conflict goes unnoticed (measured on 6.18).
+  if (has_upper && metacopy && (option_is(context, "redirect_dir", "off") || option_is(context, "redirect_dir", "nofollow") || option_is(context, "redirect_dir", "follow"))) {
+    return world.refuse(EINVAL, "overlay.options-conflict");
   }
   if (metacopy && option_is(context, "nfs_export", "on")) {
-    return complain(world, context, EINVAL, "overlay.options-conflict", "conflicting options: nfs_export=on,metacopy=on");
+    return world.refuse(EINVAL, "overlay.options-conflict");
   }
   if (userxattr && (metacopy || redirect)) {
-    return complain(world, context, EINVAL, "overlay.options-conflict", "conflicting options: userxattr,metacopy=on");
+    return world.refuse(EINVAL, "overlay.options-conflict");
   }
   if (!userxattr && !capable(task, cap_sys_admin) && (metacopy || redirect)) {
-    return complain(world, context, EPERM, "overlay.option-needs-real-root", "redirect_dir and metacopy are not allowed unprivileged");
+    return world.refuse(EPERM, "overlay.option-needs-real-root");
   }
   return 0;
 }
@@ -425,7 +424,8 @@ long check_option_conflicts(Task& task, FilesystemContext& context) {
 
 long overlay_superblock(Task& task, FilesystemContext& context) {
   World& world = *task.world;
-  if (const long error = check_option_conflicts(task, context); error != 0) return error;
+  const bool has_upper = std::any_of(context.layer_paths.begin(), context.layer_paths.end(), [](const auto& l) { return l.first == "upperdir"; });
+  if (const long error = check_option_conflicts(task, context, has_upper); error != 0) return error;
   auto layers = std::make_unique<OverlayLayers>();
   layers->userxattr = has_option(context, "userxattr", "");
   Path upper, work;
@@ -439,22 +439,22 @@ long overlay_superblock(Task& task, FilesystemContext& context) {
       lower.push_back(path);
     }
   }
-  if (lower.empty()) return complain(world, context, EINVAL, "overlay.no-lower-layer", "missing 'lowerdir'");
-  if (!upper && lower.size() < 2) return complain(world, context, EINVAL, "overlay.one-layer-only", "at least 2 lowerdir are needed while upperdir nonexistent");
-  if (upper && !work) return complain(world, context, EINVAL, "overlay.no-workdir", "missing 'workdir'");
+  if (lower.empty()) return world.refuse(EINVAL, "overlay.no-lower-layer");
+  if (!upper && lower.size() < 2) return world.refuse(EINVAL, "overlay.one-layer-only");
+  if (upper && !work) return world.refuse(EINVAL, "overlay.no-workdir");
   bool read_only = !upper;
   if (upper) {
-    if (const long error = clone_layer(task, context, upper); error != 0) return error;
-    if (work.mount != upper.mount) return complain(world, context, EINVAL, "overlay.workdir-on-another-mount", "workdir and upperdir must reside under the same mount");
+    if (const long error = clone_layer(task, upper); error != 0) return error;
+    if (work.mount != upper.mount) return world.refuse(EINVAL, "overlay.workdir-on-another-mount");
     if (is_below(work.dentry, upper.dentry) || is_below(upper.dentry, work.dentry)) {
-      return complain(world, context, EINVAL, "overlay.workdir-overlaps-upperdir", "workdir and upperdir must be separate subtrees");
+      return world.refuse(EINVAL, "overlay.workdir-overlaps-upperdir");
     }
     layers->upper = upper.dentry;
     layers->work = work.dentry;
     layers->depth = std::max(layers->depth, stacking_depth(upper.mount->superblock) + 1);
   }
   for (const Path& path : lower) layers->depth = std::max(layers->depth, stacking_depth(path.mount->superblock) + 1);
-  if (layers->depth > max_depth) return complain(world, context, EINVAL, "overlay.stacked-too-deep", "maximum fs stacking depth exceeded");
+  if (layers->depth > max_depth) return world.refuse(EINVAL, "overlay.stacked-too-deep");
   if (upper) {
     // The work directory is made new each time. Where that is not possible the overlay mounts read-only, and says so only in the log.
     const auto found = work.dentry->children.find("work");
@@ -462,7 +462,7 @@ long overlay_superblock(Task& task, FilesystemContext& context) {
     if (made != nullptr) {
       const auto incompat = made->children.find("incompat");
       if (incompat != made->children.end() && incompat->second->children.count("volatile") != 0) {
-        return complain(world, context, EINVAL, "overlay.volatile-left-behind", "incompat feature 'volatile' cannot be mounted");
+        return world.refuse(EINVAL, "overlay.volatile-left-behind");
       }
     } else {
       const bool allowed = permission(task, work.dentry, may_write | may_exec) == 0 && want_write(world, work) == 0;
@@ -478,13 +478,13 @@ long overlay_superblock(Task& task, FilesystemContext& context) {
     if (made != nullptr && has_option(context, "volatile", "")) add_file(world, add_directory(world, add_directory(world, made, "incompat"), "volatile"), "dirty", "");
   }
   for (std::size_t i = 0; i < lower.size(); ++i) {
-    if (const long error = clone_layer(task, context, lower[i]); error != 0) return error;
+    if (const long error = clone_layer(task, lower[i]); error != 0) return error;
     layers->lower.push_back(lower[i].dentry);
   }
   for (std::size_t i = 0; i < lower.size(); ++i) {
     for (std::size_t j = 0; j < lower.size(); ++j) {
       if (i != j && lower[i].dentry->superblock == lower[j].dentry->superblock && is_below(lower[i].dentry, lower[j].dentry)) {
-        return complain(world, context, ELOOP, "overlay.lower-layers-overlap", "overlapping lowerdir path");
+        return world.refuse(ELOOP, "overlay.lower-layers-overlap");
       }
     }
   }

@@ -176,7 +176,7 @@ TEST_CASE("FakeKernel: an fsopen descriptor has its state machine and its log") 
   CHECK(kernel.read(fs, buffer.data(), 5) == -EMSGSIZE);
   const long count = kernel.read(fs, buffer.data(), buffer.size());
   REQUIRE(count > 0);
-  CHECK(std::string(buffer.data(), static_cast<std::size_t>(count)) == "e tmpfs: Unknown parameter 'bogus'");
+  CHECK(std::string(buffer.data(), static_cast<std::size_t>(count)) == "e tmpfs: Unknown parameter 'bogus'\n");
   CHECK(kernel.fsconfig(fs, abi::fsconfig_set_string, "mode", "0700", 0) == 0);
   CHECK(kernel.fsconfig(fs, abi::fsconfig_cmd_create, nullptr, nullptr, 0) == 0);
   CHECK(kernel.fsconfig(fs, abi::fsconfig_cmd_create, nullptr, nullptr, 0) == -EBUSY);

@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The rootprep authors
+"""Does the suite notice when the kernel in memory is wrong? Applies one-line faults to lib/testing, one at a time, and runs the
+scenarios. A fault that no scenario notices "lives": then a scenario is missing.
+
+  mutants.py SOURCE_DIRECTORY SCRATCH_DIRECTORY     works on a copy; prints one line a mutant and a count
+"""
+import os
+import shutil
+import subprocess
+import sys
+
+# (file below lib/testing, text, replacement): the text must be there, the first occurrence is replaced
+MUTANTS = [
+    ("mount_tree.cpp", "plan_copies_for_slaves(slaves, mountpoint, first < 0 ? nearest : first, plan);", ""),
+    ("mount_tree.cpp", "first < 0 ? nearest : first, plan", "nearest, plan"),
+    ("mount_tree.cpp", "plan.push_back({member, nearest, CopyAs::shared_slave});", "plan.push_back({member, nearest, CopyAs::slave});"),
+    ("mount_tree.cpp", "plan.push_back({member, first, CopyAs::peer});", "plan.push_back({member, nearest, CopyAs::shared_slave});"),
+    ("mount_tree.cpp", "if (receives(slave, mountpoint)) plan.push_back({slave, nearest, CopyAs::slave});", ""),
+    ("mount_tree.cpp", "if (peer != parent && receives(peer, mountpoint))", "if (false)"),
+    ("mount_tree.cpp", "!mount->ns->anonymous && is_below(mountpoint, mount->root)", "is_below(mountpoint, mount->root)"),
+    ("mount_tree.cpp", "!mount->ns->anonymous && is_below(mountpoint, mount->root)", "!mount->ns->anonymous"),
+    ("mount_tree.cpp", "make_shared(world, m);\n  }\n  std::vector<Mount*> copies;", "}\n  std::vector<Mount*> copies;"),
+    ("mount_tree.cpp", "if (to->ns->owner != task.ns->owner) lock_tree(copy);", ""),
+    ("mount_tree.cpp", "copy->locked = false;", ""),
+    ("mount_tree.cpp", "    unlink_mount(world, over);\n    link_mount(world, over, top, top->root);", "    unlink_mount(world, over);\n    link_mount(world, over, tree, tree->root);\n    (void)top;"),
+    ("mount_tree.cpp", "if (i == 0) cognate->locked = false;", ""),
+    ("mount_tree.cpp", "if (child->mountpoint == mount->root) continue;", ""),
+    ("mount_tree.cpp", "if (mount->locked && mount->parent != nullptr && going.count(mount->parent) == 0) return true;", ""),
+    ("mount_tree.cpp", "for (const Slide& slide : slides) link_mount", "for (const Slide& slide : std::vector<Slide>{}) link_mount"),
+    ("mount_tree.cpp", "mount->unmounted = true;\n    make_private(world, mount);", "mount->unmounted = true;"),
+    ("mount_tree.cpp", "how == Removal::lazy && mount->locked", "false"),
+    ("mount_tree.cpp", "if (mount->first_child != nullptr || references(world, mount) > 0) return true;", "if (references(world, mount) > 0) return true;"),
+    ("mount_tree.cpp", "if (references(world, copy) > 0) return true;", ""),
+    ("mount_tree.cpp", "if (task->cwd.mount == mount) ++count;", ""),
+    ("mount_tree.cpp", "made->locked = child->locked;", ""),
+    ("mount_tree.cpp", "if (!options.keep_unbindable && child->unbindable) {", "if (false) {"),
+    ("mount_tree.cpp", "is_below(child->mountpoint, directory)) continue;", "child->mountpoint == nullptr) continue;"),
+    ("mount_tree.cpp", "if (child->locked && is_below(child->mountpoint, directory)) return true;", ""),
+    ("mount_tree.cpp", "if (m != tree) m->locked = true;", "m->locked = true;"),
+    ("mount_tree.cpp", "if (m != tree) m->locked = true;", ""),
+    ("mount_tree.cpp", "m->locks.nosuid = m->locks.nosuid || m->flags.nosuid;", ""),
+    ("mount_tree.cpp", "m->locks.atime = true;", ""),
+    ("propagation.cpp", "for (PeerGroup* slave : groups) set_master(slave, master);", "for (PeerGroup* slave : groups) set_master(slave, nullptr);"),
+    ("propagation.cpp", "for (Mount* slave : mounts) set_master(slave, master);", "for (Mount* slave : mounts) set_master(slave, nullptr);"),
+    ("propagation.cpp", "PeerGroup* master = alone ? group->master : group;", "PeerGroup* master = alone ? nullptr : group;"),
+    ("propagation.cpp", "become_peer(mount, new_group(world, master));", "become_peer(mount, new_group(world, nullptr));"),
+    ("propagation.cpp", "  mount->unbindable = false;\n  if (mount->shared()) return;", "  if (mount->shared()) return;"),
+    ("propagation.cpp", "add_receivers_of_slaves(slaves, all);", ""),
+    ("mount_calls.cpp", "if (tree->parent->shared()) return", "if (false) return"),
+    ("mount_calls.cpp", 'if (tree->locked) return world.refuse(EINVAL, "move.source-is-locked");', ""),
+    ("mount_calls.cpp", "if (parent->shared() && holds_unbindable(tree))", "if (false)"),
+    ("mount_calls.cpp", 'return world.refuse(EINVAL, "move.directory-and-file")', 'return world.refuse(ENOTDIR, "move.directory-and-file")'),
+    ("mount_calls.cpp", 'return world.refuse(ENOTDIR, "bind.directory-and-file")', 'return world.refuse(EINVAL, "bind.directory-and-file")'),
+    ("mount_calls.cpp", 'if (old_mount->shared()) return world.refuse(EINVAL, "pivot.put-old-is-on-shared-mount");', ""),
+    ("mount_calls.cpp", 'if (parent_is_shared(new_mount)) return', "if (false) return"),
+    ("mount_calls.cpp", 'if (parent_is_shared(root_mount)) return', "if (false) return"),
+    ("mount_calls.cpp", 'if (!is_mount_root(fresh)) return', "if (false) return"),
+    ("mount_calls.cpp", "    root_mount->locked = false;\n    new_mount->locked = true;", ""),
+    ("mount_calls.cpp", "if (other->root == root) other->root = fresh;", "if (other.get() == &task) other->root = fresh;"),
+    ("mount_calls.cpp", "if (other->cwd == root) other->cwd = fresh;", ""),
+    ("mount_calls.cpp", 'if (mount->locked) return world.refuse(EINVAL, "umount.locked");', ""),
+    ("mount_calls.cpp", "if (mount == task.root.mount && !lazy) {", "if (false) {"),
+    ("mount_calls.cpp", "if (flags_are_locked(*path.mount, wanted)) return", "if (false) return"),
+    ("mount_calls.cpp", "path.mount->flags = wanted;", "path.mount->flags.read_only = wanted.read_only;"),
+    ("mount_calls.cpp", "if (is_at_or_below(tree, over)) return", "if (false) return"),
+    ("mount_calls.cpp", "if (over->root == place.at.dentry && reaches(parent->group, over)) {", "if (false) {"),
+    ("mount_calls.cpp", 'if (place.at.dentry->dead) return world.refuse(ENOENT, "target.deleted");', ""),
+    ("mount_calls.cpp", "if (!recursive && has_locked_children(source.mount, source.dentry)) return", "if (false) return"),
+    ("new_mount_api.cpp", "if (has_locked_children(from.mount, to.mount->root)) return", "if (false) return"),
+    ("new_mount_api.cpp", "if (!is_below(to.mount->root, from.mount->root)) return", "if (false) return"),
+    ("new_mount_api.cpp", "become_peer(to.mount, from.mount->group);", "become_slave_of(to.mount, from.mount->group);"),
+    ("process_calls.cpp", "if (owner != old->owner) lock_tree(root);", ""),
+    ("process_calls.cpp", "owner == old->owner ? CopyAs::peer : CopyAs::other_user", "CopyAs::peer"),
+    ("process_calls.cpp", "if (is_chrooted(task)) return", "if (false) return"),
+    ("path_walk.cpp", "constexpr unsigned max_links = 40;", "constexpr unsigned max_links = 39;"),
+    ("path_walk.cpp", "constexpr unsigned max_links = 40;", "constexpr unsigned max_links = 41;"),
+    ("path_walk.cpp", "const Path over = topmost(world_, path_);", "const Path over = path_;"),
+    ("path_walk.cpp", "if (scoped) root_ = path_;", ""),
+    ("file_calls.cpp", 'if (is_local_mountpoint(task, child)) return', "if (false) return"),
+    ("file_calls.cpp", "  detach_mounts_on(world, child);\n", ""),
+    ("overlay.cpp", "if (!is_directory(found) || is_opaque(layers, found)) return true;", "if (!is_directory(found)) return true;"),
+    ("overlay.cpp", "if (is_whiteout(found)) return false;", ""),
+    ("overlay.cpp", "  if (covers_lower) {\n    if (const long error = make_whiteout", "  if (false) {\n    if (const long error = make_whiteout"),
+]
+
+
+def run(command, timeout=900):
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout).returncode
+
+
+def main():
+    source, scratch = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    copy, build = os.path.join(scratch, "source"), os.path.join(scratch, "build")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("build*", ".git"))
+    configure = ["cmake", "-S", copy, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS=-O0 -g0"]
+    if run(configure) != 0 or run(["ninja", "-C", build, "rootprep-scenarios"]) != 0:
+        sys.exit("the unchanged source does not build")
+    directory = os.path.join(copy, "tests/conformance/scenarios")
+    scenarios = sorted(os.path.join(directory, name) for name in os.listdir(directory))
+    test = [os.path.join(build, "bin/rootprep-scenarios"), "--quiet", "--kernel", "fake"] + scenarios
+    if run(test) != 0:
+        sys.exit("the unchanged source does not pass")
+    lived = 0
+    for number, (name, text, replacement) in enumerate(MUTANTS, 1):
+        path = os.path.join(copy, "lib/testing", name)
+        with open(path) as file:
+            original = file.read()
+        if text not in original:
+            print(f"{number}: {name}: NOT APPLICABLE: {text!r}", flush=True)
+            lived += 1
+            continue
+        with open(path, "w") as file:
+            file.write(original.replace(text, replacement, 1))
+        try:
+            if run(["ninja", "-C", build, "rootprep-scenarios"]) != 0:
+                verdict = "DOES NOT BUILD"
+            else:
+                try:
+                    verdict = "caught" if run(test, timeout=60) != 0 else "LIVES"
+                except subprocess.TimeoutExpired:
+                    verdict = "caught (endless)"
+        finally:
+            with open(path, "w") as file:
+                file.write(original)
+        lived += not verdict.startswith("caught")
+        print(f"{number}: {name}: {verdict}: {text.splitlines()[0].strip()[:90]!r}", flush=True)
+    print(f"{len(MUTANTS)} mutants, {len(MUTANTS) - lived} caught")
+    return 1 if lived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
