@@ -471,11 +471,18 @@ Fd PlanBuilder::host_source(std::string_view path, std::string_view field, Sourc
 
   if (!root_host_path().empty() && host_path::is_below(path, root_host_path())) {
     // Made by an earlier step perhaps: opened at its turn, by descriptor, and never outside the root.
+    const Label missing = label();
     Fd found = open_in_root(host_path::normalized(path).substr(root_host_path().size()));
-    if (!clone) return found;
-    Fd tree = open_tree(found, tree_flags).descriptor("source");
-    close(found);
-    return tree;
+    if (options.optional) {
+      Call{*this, state_->in_prologue, state_->region().size() - 1}.otherwise(missing, {ENOENT, ENOTDIR}, "skipped: the source does not exist");
+    }
+    Fd source = found;
+    if (clone) {
+      source = open_tree(found, tree_flags).descriptor("source");
+      close(found);
+    }
+    place(missing);
+    return source;
   }
   if (entered()) {
     fail(PlanErrc::host_path_after_entry, field, path, "a step that needs the host before EnterRoot");
