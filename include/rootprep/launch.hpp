@@ -23,7 +23,7 @@
 //   rootprep::LaunchReport report;
 //   rootprep::result<rootprep::Child> child = rootprep::launch(plan.value(), {
 //       .namespaces = Namespace::mount | Namespace::pid | Namespace::uts, .hostname = "box", .exec = {"sh", "-c", "hostname"}}, &report);
-//   if (!child) { std::cerr << rootprep::explain(report, plan.value()) << '\n'; return 1; }
+//   if (!child) { std::cerr << rootprep::explain(report, plan.value()); return 1; }
 //   return child.value().wait().value().shell_code();
 //
 // The child shares the parent's memory until execve(2) (CLONE_VM), on a stack of its own: launching costs the same from a parent of 10 MB and of
@@ -225,12 +225,12 @@ class ROOTPREP_EXPORT Child {
 // LaunchStage::exec in the report, and SYS_execve in Error::system_call with Error::operation == no_operation.
 //
 // A plan compiled with user_namespace must be launched with Namespace::user, and the other way round. A plan that mounts needs Namespace::mount.
-// Needs Linux 5.4 (pidfd). Allocates in the parent, before clone(2). Safe from several threads at once. For child that changes
+// Needs Linux 5.4 (pidfd). Allocates in the parent, before clone(2). Safe from several threads at once. For a child that changes
 // its user id, the caller is not dumpable (PR_SET_DUMPABLE) until the child has left its memory: the kernel sees to it that nobody who may
 // trace that user reads the caller's memory.
 ROOTPREP_EXPORT result<Child> launch(const Plan& plan, const LaunchOptions& options, LaunchReport* report = nullptr);
 
-// What went wrong, why, and what to do, in a few lines without a final newline. Empty if nothing did.
+// What went wrong, why, and what to do, in a few lines, each with its line end. Empty if nothing did.
 ROOTPREP_EXPORT std::string explain(const LaunchReport& report, const Plan& plan);
 
 }  // namespace rootprep

@@ -269,6 +269,10 @@ class Starter {
     long verdict = -ENOENT;
     for (std::size_t i = 0; i < s_.program_count; ++i) {
       const long result = call(SYS_execve, s_.programs[i], s_.argv, s_.envp);
+      if (s_.program_count == 1) {  // not looked for: its own error
+        verdict = result;
+        break;
+      }
       const bool missing = result == -ENOENT && !exists(s_.programs[i]);
       if (result == -EACCES && verdict != -EACCES) s_.report.program = static_cast<std::uint32_t>(i);
       if (result == -EACCES) verdict = result;

@@ -7,6 +7,7 @@
 
 #include "plan/syscall_numbers.hpp"
 #include "rootprep/abi.hpp"
+#include "rootprep/explain.hpp"
 #include "rootprep/launch.hpp"
 
 // Sentences for what launch() can meet besides the plan's own failures.
@@ -132,14 +133,6 @@ std::string of_exec(const LaunchReport& report) {
   }
 }
 
-std::string of_plan(const Error& error, const Plan& plan) {
-  std::string text = "the root could not be prepared: ";
-  if (error.step < plan.steps().size()) text += plan.steps()[error.step].description + ": ";
-  text += call_failed(error);
-  if (error.operation != no_operation) text += " (operation " + std::to_string(error.operation) + ")";
-  return text;
-}
-
 std::string of_early_end(const LaunchReport& report) {
   std::string text = "the child ended before it could report";
   if (!report.ended) return text + ", and somebody else has reaped it: is SIGCHLD ignored, or does a thread wait for any child?";
@@ -150,21 +143,11 @@ std::string of_early_end(const LaunchReport& report) {
   return text;
 }
 
-}  // namespace
-
-std::string explain(const LaunchReport& report, const Plan& plan) {
+std::string of_stage(const LaunchReport& report) {
   const Error& error = report.error;
-  if (error.domain == Domain::none) return {};
   if (error.is(ChildErrc::exited_early)) return of_early_end(report);
   switch (report.stage) {
-    case LaunchStage::options: {
-      std::string text;
-      for (const Problem& problem : report.problems) {
-        if (!text.empty()) text += '\n';
-        text += problem.field + ": " + (problem.value.empty() ? std::string{} : quoted(problem.value) + " ") + problem.expected;
-      }
-      return text;
-    }
+    case LaunchStage::options: break;  // explain(problem) has the form of all wrong values
     case LaunchStage::resources:
       return "the child could not be started: " + call_failed(error) +
              (error.is_errno(EMFILE) ? "\nThe limit on open descriptors is reached (RLIMIT_NOFILE)." : "") +
@@ -174,7 +157,7 @@ std::string explain(const LaunchReport& report, const Plan& plan) {
     case LaunchStage::start: return "the child could not start: " + call_failed(error);
     case LaunchStage::user_namespace: return "the child could not become user 0 of its user namespace: " + call_failed(error);
     case LaunchStage::hostname: return "the host name could not be set: " + call_failed(error);
-    case LaunchStage::plan: return of_plan(error, plan);
+    case LaunchStage::plan: break;  // explain(error, plan) knows more
     case LaunchStage::working_directory:
       if (error.is(ChildErrc::outside_root) || (error.is_errno(ENOENT) && error.system_call == SYS_getcwd)) {
         return "the working directory lies outside the new root, or was removed: a program started there could reach the host (CVE-2024-21626)";
@@ -189,6 +172,19 @@ std::string explain(const LaunchReport& report, const Plan& plan) {
     case LaunchStage::running: break;
   }
   return {};
+}
+
+}  // namespace
+
+std::string explain(const LaunchReport& report, const Plan& plan) {
+  if (report.error.domain == Domain::none) return {};
+  if (report.stage == LaunchStage::options) {
+    std::string text;
+    for (const Problem& problem : report.problems) text += explain(problem);
+    return text;
+  }
+  if (report.stage == LaunchStage::plan) return explain(report.error, plan, &report.plan);
+  return of_stage(report) + '\n';
 }
 
 }  // namespace rootprep

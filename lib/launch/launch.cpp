@@ -192,6 +192,8 @@ class Launcher {
 
  private:
   result<void> prepare() {
+    // Before anything is opened: descriptors of ours would take the numbers of closed ones.
+    for (int number = 0; number < 3; ++number) open_at_start_[number] = parent_call(SYS_fcntl, number, F_GETFD) >= 0;
     int ends[2] = {-1, -1};
     if (const long made = parent_call(SYS_pipe2, ends, O_CLOEXEC); made < 0) return failed_call(SYS_pipe2, made);
     reader_.reset(ends[0]);
@@ -220,7 +222,7 @@ class Launcher {
       const auto end = passed_.begin() + static_cast<std::ptrdiff_t>(explicit_count);
       if (std::any_of(passed_.begin(), end, [&](const child::PassedTo& one) { return one.to == number; })) continue;
       int from = number;
-      if (options_.stdio == Stdio::null || parent_call(SYS_fcntl, number, F_GETFD) < 0) {
+      if (options_.stdio == Stdio::null || !open_at_start_[number]) {
         if (null_.get() < 0) {
           const long opened = parent_call(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC);
           if (opened < 0) return failed_call(SYS_openat, opened);
@@ -379,6 +381,7 @@ class Launcher {
   result<Child> conclude() {
     if (!reported_) {
       report_.stage = LaunchStage::start;
+      (void)child_.kill();  // dead, or, if its report could not be written, a program that runs unreported
       if (const result<ExitStatus> status = child_.wait()) report_.ended = status.assume_value();
       return Error::from_child(ChildErrc::exited_early);
     }
@@ -414,6 +417,7 @@ class Launcher {
   std::vector<char> scratch_{};
   child::Frame frame_{};
   std::vector<child::PassedTo> passed_{};
+  bool open_at_start_[3] = {};
   Descriptor reader_{};
   Descriptor writer_{};
   Descriptor go_{};

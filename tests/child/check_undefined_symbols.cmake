@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -DNM=nm -DOBJECTS=a.o,b.o -P check_undefined_symbols.cmake
+#
+# The code between clone() and execve() may call nothing outside itself. What its object files leave undefined is what they call: each symbol is defined
+# by another of them or is one of the four functions that the compiler itself calls to copy and to fill memory (GCC manual, -ffreestanding), or strlen,
+# which GCC makes of a loop that looks for a NUL (-ftree-loop-distribute-patterns). They neither allocate nor lock nor touch errno.
+set(allowed memcpy memmove memset memcmp strlen)
+# Tables of the linker, not code.
+list(APPEND allowed _GLOBAL_OFFSET_TABLE_)
+
+string(REPLACE "," ";" objects "${OBJECTS}")
+list(LENGTH objects count)
+if(count EQUAL 0)
+  message(FATAL_ERROR "no object files were given: nothing would be checked")
+endif()
+
+set(undefined)
+set(defined)
+foreach(object IN LISTS objects)
+  execute_process(COMMAND "${NM}" -P "${object}" OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "[^\n]+" lines "${symbols}")
+  if(NOT lines)
+    message(FATAL_ERROR "${object} has no symbols at all: is it an object file?")
+  endif()
+  foreach(line IN LISTS lines)
+    if(line MATCHES "^([^ ]+) ([UwvA-Za-z])")
+      set(name "${CMAKE_MATCH_1}")
+      if(CMAKE_MATCH_2 MATCHES "^[Uwv]$")
+        list(APPEND undefined "${name}")
+      else()
+        list(APPEND defined "${name}")
+      endif()
+    endif()
+  endforeach()
+endforeach()
+
+if(undefined)
+  list(REMOVE_DUPLICATES undefined)
+  if(defined)
+    list(REMOVE_ITEM undefined ${defined})
+  endif()
+  list(REMOVE_ITEM undefined ${allowed})
+endif()
+if(undefined)
+  list(JOIN undefined "\n  " text)
+  message(FATAL_ERROR "code that runs between clone() and execve() calls what it must not:\n  ${text}\nSee lib/child/README.md.")
+endif()
+message(STATUS "${count} object files, nothing undefined but: ${allowed}")
