@@ -410,7 +410,7 @@ std::string in_child(const std::function<void(Inside&)>& body) {
 std::string describe(const rootprep::Error& error, const rootprep::Plan* plan) {
   if (error.domain == rootprep::Domain::none) return "success";
   std::string text = rootprep::make_error_code(error).message();
-  if (const rootprep::SysCallInfo* info = rootprep::find_syscall(long{error.system_call}); error.domain == rootprep::Domain::kernel && info != nullptr) {
+  if (const rootprep::SysCallInfo* info = rootprep::find_syscall(long{error.system_call}); error.domain == rootprep::Domain::kernel && error.system_call != 0 && info != nullptr) {
     text += " from " + std::string{info->name};
   }
   if (error.operation != rootprep::no_operation) text += ", operation " + std::to_string(error.operation);

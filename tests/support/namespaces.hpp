@@ -90,11 +90,24 @@ struct Mount {
 };
 std::vector<Mount> parse_mountinfo(std::string_view text);
 
+std::string show(const std::string& value);
+std::string show(std::int64_t value);
+inline std::string show(const char* value) { return show(std::string{value}); }
+inline std::string show(std::string_view value) { return show(std::string{value}); }
+inline std::string show(int value) { return show(std::int64_t{value}); }
+inline std::string show(unsigned value) { return show(std::int64_t{value}); }
+inline std::string show(std::size_t value) { return show(static_cast<std::int64_t>(value)); }
+inline std::string show(bool value) { return value ? "true" : "false"; }
+
 // What a test sees in its child.
 class Inside {
  public:
   Inside();
   bool expect(bool holds, const std::string& what, const char* file, int line);
+  template <class A, class B>
+  bool same(const A& a, const B& b, const char* what, const char* file, int line) {
+    return a == b ? expect(true, what, file, line) : expect(false, std::string{what} + ": " + show(a) + " and " + show(b), file, line);
+  }
 
   // The mounts that the calling process can reach, also after it has entered another root.
   std::vector<Mount> mounts() const;
@@ -119,15 +132,7 @@ class Inside {
 };
 #define EXPECT(inside, ...) (inside).expect(static_cast<bool>(__VA_ARGS__), #__VA_ARGS__, __FILE__, __LINE__)
 // With the two values when they differ.
-#define EXPECT_SAME(inside, a, b) (inside).expect((a) == (b), std::string{#a " == " #b ": "} + support::show(a) + " and " + support::show(b), __FILE__, __LINE__)
-std::string show(const std::string& value);
-std::string show(std::int64_t value);
-inline std::string show(const char* value) { return show(std::string{value}); }
-inline std::string show(std::string_view value) { return show(std::string{value}); }
-inline std::string show(int value) { return show(std::int64_t{value}); }
-inline std::string show(unsigned value) { return show(std::int64_t{value}); }
-inline std::string show(std::size_t value) { return show(static_cast<std::int64_t>(value)); }
-inline std::string show(bool value) { return value ? "true" : "false"; }
+#define EXPECT_SAME(inside, a, b) (inside).same((a), (b), #a " == " #b, __FILE__, __LINE__)
 
 // Runs `body` in a child inside new namespaces. "" if it made at least one expectation, all held, and it ended by itself; else what was wrong.
 std::string in_namespaces(Mode mode, const std::function<void(Inside&)>& body);
@@ -158,7 +163,7 @@ std::string inheritable_descriptors();
 // For the result of in_namespaces(): shows what was wrong, not the source text of the whole body.
 #define CHECK_NOTHING_WRONG(...)                \
   do {                                          \
-    const std::string wrong = __VA_ARGS__;      \
-    INFO(wrong);                                \
-    CHECK(wrong.empty());                       \
+    const std::string what_was_wrong = __VA_ARGS__; \
+    INFO(what_was_wrong);                       \
+    CHECK(what_was_wrong.empty());              \
   } while (false)
