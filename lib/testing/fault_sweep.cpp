@@ -131,6 +131,43 @@ SweepResult sweep_faults(const Plan& plan, const std::function<std::unique_ptr<S
   return sweep;
 }
 
+namespace {
+
+class FakeSweepWorld final : public SweepWorld {
+ public:
+  explicit FakeSweepWorld(const FakeSweepWorlds& worlds)
+      : may_change_(worlds.may_change), host_(worlds.make_host()), before_(lasting(host_.snapshot())), child_(host_.clone(worlds.namespaces)) {}
+
+  Kernel& kernel() override { return child_; }
+  std::string left_behind() override {
+    child_.exit();
+    const std::string broken = host_.check_invariants();
+    return broken.empty() ? difference(before_, lasting(host_.snapshot())) : "the model is broken: " + broken;
+  }
+
+ private:
+  // Without what lies in directories that may change: "file system 3 (ext4): /srv/root/dev ...".
+  Snapshot lasting(Snapshot snapshot) const {
+    std::erase_if(snapshot.lines, [&](const std::string& line) {
+      const std::size_t path = line.find("): /");
+      if (!line.starts_with("file system ") || path == std::string::npos) return false;
+      return std::any_of(may_change_.begin(), may_change_.end(), [&](const std::string& top) { return line.compare(path + 3, top.size() + 1, top + '/') == 0; });
+    });
+    return snapshot;
+  }
+
+  std::vector<std::string> may_change_;
+  FakeKernel host_;
+  Snapshot before_;
+  FakeProcess& child_;
+};
+
+}  // namespace
+
+SweepResult sweep_faults(const Plan& plan, const FakeSweepWorlds& worlds, const SweepOptions& options) {
+  return sweep_faults(plan, [&]() -> std::unique_ptr<SweepWorld> { return std::make_unique<FakeSweepWorld>(worlds); }, options);
+}
+
 std::string SweepResult::to_text() const {
   std::string text = std::to_string(runs) + " runs over " + std::to_string(calls) + " calls: " + std::to_string(failures) + " failed, " +
                      std::to_string(fallbacks) + " went another way, " + std::to_string(findings.size()) + " findings\n";

@@ -12,6 +12,7 @@
 #include "rootprep/execution.hpp"
 #include "rootprep/kernel.hpp"
 #include "rootprep/plan.hpp"
+#include "rootprep/testing/fake_kernel.hpp"
 
 namespace rootprep::testing {
 
@@ -54,6 +55,13 @@ struct SweepResult {
 // What a call may answer on a bad day: errno(3) sections of its man page, as far as mount code meets them.
 std::vector<int> plausible_errors(std::string_view system_call);
 
+// Worlds in memory: each run gets a fresh host and a child of it with namespaces of its own.
+struct FakeSweepWorlds {
+  std::function<FakeKernel()> make_host = [] { return FakeKernel::debian_host(); };
+  std::uint64_t namespaces = abi::clone_newns;
+  std::vector<std::string> may_change{};  // directories of the host, such as the image, where a run may leave what it has made
+};
+
 // Runs the plan once for every call and every plausible errno, each time in a fresh world.
 //
 //   auto result = rootprep::testing::sweep_faults(plan, [] { return std::make_unique<MyWorld>(); });
@@ -63,5 +71,10 @@ std::vector<int> plausible_errors(std::string_view system_call);
 // A run is right if it ends with an error that names the faulty call and its errno, or goes another way that the plan documents (allow,
 // otherwise, a bounded retry) and reports it; and if nothing is left behind on the host, in all cases. Without a fault the plan must succeed.
 SweepResult sweep_faults(const Plan& plan, const std::function<std::unique_ptr<SweepWorld>()>& make_world, const SweepOptions& options = {});
+
+// The same in memory:
+//
+//   REQUIRE(sweep_faults(plan, FakeSweepWorlds{.make_host = my_host, .may_change = {"/srv/root"}}).ok());
+SweepResult sweep_faults(const Plan& plan, const FakeSweepWorlds& worlds, const SweepOptions& options = {});
 
 }  // namespace rootprep::testing
