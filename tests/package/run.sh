@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The rootprep authors
 #
-# usage: run.sh find_package|pkg_config|add_subdirectory, with the environment that tests/package/CMakeLists.txt gives
+# usage: run.sh find_package|pkg_config|add_subdirectory|testing, with the environment that tests/package/CMakeLists.txt gives
 #
-# Builds and runs consumer.cpp in one way. In a sanitizer build the consumer gets the same flags: an archive with a sanitizer inside
+# Builds and runs consumer.cpp in one way; with `testing`, the tests of docs/testing.md. In a sanitizer build the consumer gets the same flags: an archive with a sanitizer inside
 # does not link without them.
 set -eu
 way=$1
@@ -33,6 +33,13 @@ case $way in
     # shellcheck disable=SC2046,SC2086 # the words of both are options
     "$CXX" -std=c++20 $flags "$here/consumer.cpp" -o "$scratch/consumer" $(pkg-config --cflags --libs rootprep-testing)
     LD_LIBRARY_PATH="$prefix/$LIBRARY_DIR" "$scratch/consumer"
+    ;;
+  testing)
+    "$CMAKE" --install "$BUILD_DIR" --prefix "$prefix" >/dev/null
+    "$CMAKE" -S "$here/testing" -B "$scratch/build" -G Ninja -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_CXX_COMPILER_LAUNCHER="$LAUNCHER" \
+      -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_PREFIX_PATH="$prefix"
+    "$CMAKE" --build "$scratch/build" --parallel 2
+    LD_LIBRARY_PATH="$prefix/$LIBRARY_DIR" ctest --test-dir "$scratch/build" --output-on-failure --no-tests=error
     ;;
   add_subdirectory)
     build -DROOTPREP_SOURCE_DIR="$SOURCE_DIR"

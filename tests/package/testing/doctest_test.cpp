@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The rootprep authors
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+#include <rootprep/execution.hpp>
+#include <rootprep/pipeline.hpp>
+#include <rootprep/steps.hpp>
+#include <rootprep/testing/fake_kernel.hpp>
+#include <rootprep/testing/fault_sweep.hpp>
+
+TEST_CASE("whatever fails in my container, the error names it and the host is as before") {
+  using namespace rootprep;
+  const Pipeline pipeline{PrepareRoot{.path = "/srv/root"}, MountSpec::proc(), EnterRoot{}};
+  const Plan plan = pipeline.compile({.features = KernelFeatures::linux_6_18(), .check_host = false}).value();
+  testing::FakeSweepWorlds worlds;
+  worlds.make_host = [] {
+    auto host = testing::FakeKernel::debian_host();
+    host.make_directory("/srv/root/proc");
+    return host;
+  };
+  const testing::SweepResult sweep = testing::sweep_faults(plan, worlds);
+  INFO(sweep.to_text());
+  CHECK(sweep.ok());
+}
