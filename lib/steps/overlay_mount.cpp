@@ -162,9 +162,10 @@ Fd mount_hidden_tmpfs(const OverlayMount& step, PlanBuilder& b, Fd target, std::
   return steps::reopen_topmost(b, step.target);
 }
 
-UpperAndWork make_upper_and_work(PlanBuilder& b, Fd directory) {
+UpperAndWork make_upper_and_work(PlanBuilder& b, Fd directory, const EphemeralUpper& ephemeral) {
   constexpr std::uint64_t flags = abi::o_path | abi::o_directory | abi::o_cloexec;
-  b.mkdirat(directory, "upper", 0755);
+  b.mkdirat(directory, "upper", ephemeral.mode);
+  if (ephemeral.uid != 0 || ephemeral.gid != 0) b.fchownat(directory, "upper", ephemeral.uid, ephemeral.gid, 0);
   b.mkdirat(directory, "work", 0700);
   Fd upper = b.openat(directory, "upper", flags).descriptor("upper");
   Fd work = b.openat(directory, "work", flags).descriptor("work");
@@ -242,7 +243,7 @@ void lower_by_descriptor(const OverlayMount& step, PlanBuilder& b) {
   Fd target = open_target(step, b);
   if (step.ephemeral) {
     Fd tmpfs = mount_hidden_tmpfs(step, b, target, step.ephemeral->size);
-    configure_upper(b, fs, make_upper_and_work(b, tmpfs));
+    configure_upper(b, fs, make_upper_and_work(b, tmpfs, *step.ephemeral));
     b.close(tmpfs);
     overlay = create_overlay(step, b, fs);
   }
@@ -268,7 +269,7 @@ void lower_by_mount(const OverlayMount& step, PlanBuilder& b) {
   Fd target = open_target(step, b);
   Fd hidden;
   if (links || step.ephemeral) hidden = mount_hidden_tmpfs(step, b, target, step.ephemeral ? step.ephemeral->size : 0);
-  if (step.ephemeral) directories = make_upper_and_work(b, hidden);
+  if (step.ephemeral) directories = make_upper_and_work(b, hidden, *step.ephemeral);
 
   Text data{"lowerdir="};
   for (std::size_t i = 0; i < step.lower.size(); ++i) {

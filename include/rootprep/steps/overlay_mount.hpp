@@ -16,7 +16,11 @@ class PlanBuilder;
 
 // Upper and work directory on a tmpfs below the overlay: gone with the mount namespace.
 struct EphemeralUpper {
-  std::uint64_t size = 0;  // bytes; 0: half of the memory
+  std::uint64_t size = 0;     // bytes; 0: half of the memory
+  // Of the root directory of the tree: the kernel takes it from the upper directory, not from the lower ones.
+  std::uint32_t mode = 0755;  // octal, exactly
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
   bool operator==(const EphemeralUpper&) const = default;
 };
 
