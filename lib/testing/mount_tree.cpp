@@ -316,7 +316,6 @@ long attach(Task& task, Mount* tree, const Path& at, const AttachOptions& option
     Mount* to = plan[i].at;
     // Into a less privileged namespace: what came from outside can only be taken away whole.
     if (to->ns->owner != task.ns->owner) lock_tree(copy);
-    copy->locked = false;
     enter_namespace(copy, to->ns);
     tuck(world, copy, to, at.dentry);
   }
