@@ -10,6 +10,8 @@
 #include <sstream>
 #include <string_view>
 
+#include "raw_call.hpp"
+
 namespace rootprep::conformance {
 namespace {
 
@@ -85,7 +87,7 @@ const std::map<std::string, std::size_t>& arities() {
       {"pivot_root", 2},  {"chroot", 1},      {"chdir", 1},          {"mkdir", 1},    {"rmdir", 1},         {"symlink", 2},       {"touch", 1},
       {"unlink", 1},      {"rename", 2},      {"mount-options", 3},  {"remount", 2},  {"mknod", 3},         {"write", 2},         {"open_tree_nr", 2},
       {"attach-in", 3},   {"overlay", 2},     {"open", 2},           {"openat2", 4},  {"fsmount", 2},       {"exists", 1},
-      {"map-ids", 0}};
+      {"map-ids", 0},     {"reads", 2},       {"mode-is", 2},        {"new-process", 0}, {"unprivileged", 0}};
   return table;
 }
 
@@ -115,13 +117,14 @@ long prepare_world(Kernel& kernel) {
 bool Actor::known(const Operation& operation) const {
   if (operation.empty()) return false;
   const std::string& name = operation[0];
+  if (name == "call") return operation.size() > 2 && find_syscall(operation[2]) != nullptr;
   if (starts_with(name, "make-")) return operation.size() == 2 && propagation(name.substr(name[5] == 'r' ? 6 : 5)) != 0;
   const auto found = arities().find(name);
   return found != arities().end() && operation.size() == found->second + 1;
 }
 
 long Actor::open_at(int directory, const std::string& path, std::uint64_t flags) {
-  return kernel_.call({SYS_openat, {word(directory), word(path), flags | abi::o_cloexec, 0644, 0, 0}});
+  return kernel_->call({SYS_openat, {word(directory), word(path), flags | abi::o_cloexec, 0644, 0, 0}});
 }
 
 long Actor::start() {
@@ -137,7 +140,7 @@ long Actor::start() {
 long Actor::take(const std::string& name, long descriptor) {
   if (descriptor < 0) return descriptor;
   const auto old = slots_.find(name);
-  if (old != slots_.end()) kernel_.call({SYS_close, {word(old->second), 0, 0, 0, 0, 0}});
+  if (old != slots_.end()) kernel_->call({SYS_close, {word(old->second), 0, 0, 0, 0, 0}});
   slots_[name] = static_cast<int>(descriptor);
   return 0;
 }
@@ -156,7 +159,7 @@ int Actor::namespace_descriptor(const std::string& name) const {
   const auto found = namespaces_.find(name);
   return found == namespaces_.end() ? -1 : found->second;
 }
-long Actor::enter(int descriptor) { return kernel_.call({SYS_setns, {word(descriptor), abi::clone_newns, 0, 0, 0, 0}}); }
+long Actor::enter(int descriptor) { return kernel_->call({SYS_setns, {word(descriptor), abi::clone_newns, 0, 0, 0, 0}}); }
 
 std::string Actor::read_mountinfo() {
   const long fd = open_at(proc_, "self/mountinfo", abi::o_rdonly);
@@ -164,17 +167,51 @@ std::string Actor::read_mountinfo() {
   std::string text;
   std::array<char, 16384> buffer{};
   for (;;) {
-    const long count = kernel_.call({SYS_read, {word(static_cast<int>(fd)), word(buffer.data()), buffer.size(), 0, 0, 0}});
+    const long count = kernel_->call({SYS_read, {word(static_cast<int>(fd)), word(buffer.data()), buffer.size(), 0, 0, 0}});
     if (count <= 0) break;
     text.append(buffer.data(), static_cast<std::size_t>(count));
   }
-  kernel_.call({SYS_close, {word(static_cast<int>(fd)), 0, 0, 0, 0, 0}});
+  kernel_->call({SYS_close, {word(static_cast<int>(fd)), 0, 0, 0, 0, 0}});
   return text;
+}
+
+std::vector<std::string> young_calls_of(const Operation& op) {
+  std::vector<std::string> calls;
+  const std::map<std::string, std::vector<std::string>> table{{"open_tree", {"open_tree"}},
+                                                              {"open_rtree", {"open_tree"}},
+                                                              {"fsmount", {"fsopen", "fsconfig", "fsmount"}},
+                                                              {"attach", {"move_mount"}},
+                                                              {"attach-in", {"move_mount"}},
+                                                              {"move-beneath", {"move_mount"}},
+                                                              {"set-group", {"move_mount"}},
+                                                              {"setattr", {"mount_setattr"}},
+                                                              {"rsetattr", {"mount_setattr"}},
+                                                              {"openat2", {"openat2"}}};
+  if (op.empty()) return calls;
+  const std::string name = starts_with(op[0], "h:") ? op[0].substr(2) : op[0];
+  if (name == "call" && op.size() > 2) {
+    const SysCallInfo* info = find_syscall(op[2]);
+    if (info != nullptr && !info->since.empty()) calls.push_back(op[2]);
+  } else if (const auto found = table.find(name); found != table.end()) {
+    calls = found->second;
+  }
+  return calls;
+}
+
+// {"call", slot of the result or "", system call, arguments...}
+long Actor::run_raw(const Operation& op) {
+  const RawCall raw({op.begin() + 2, op.end()}, [&](const std::string& name) { return name.rfind("ns:", 0) == 0 ? namespace_descriptor(name.substr(3)) : slot(name); });
+  const long result = kernel_->call(raw.call());
+  if (result < 0 || raw.info()->result != ResultKind::descriptor) return result < 0 ? result : 0;
+  if (!op[1].empty()) return take(op[1], result);
+  kernel_->call({SYS_close, {word(static_cast<int>(result)), 0, 0, 0, 0, 0}});
+  return 0;
 }
 
 long Actor::run(const Operation& op) {
   if (!known(op)) return -ENOSYS;
-  const Call call{kernel_};
+  if (op[0] == "call") return run_raw(op);
+  const Call call{*kernel_};
   const std::string& name = op[0];
   const std::string a = op.size() > 1 ? real_path(op[1]) : "";
   const std::string b = op.size() > 2 ? real_path(op[2]) : "";
@@ -289,6 +326,18 @@ long Actor::run(const Operation& op) {
       if (result < 0) return result;
     }
     return 0;
+  }
+  if (name == "reads") {  // slot, text: one read(2) gives exactly that
+    std::array<char, 4096> buffer{};
+    const long count = call(SYS_read, word(slot(op[1])), word(buffer.data()), buffer.size());
+    if (count < 0) return count;
+    return std::string_view(buffer.data(), static_cast<std::size_t>(count)) == op[2] ? 0 : -EBADMSG;
+  }
+  if (name == "mode-is") {  // path, mode with its type, octal
+    abi::statx data;
+    const long result = call(SYS_statx, here, word(a), abi::at_symlink_nofollow, abi::statx_basic_stats, word(&data));
+    if (result < 0) return result;
+    return data.mode == std::stoul(op[2], nullptr, 8) ? 0 : -EBADMSG;
   }
   if (name == "exists") {
     abi::statx data;

@@ -18,10 +18,15 @@ using Operation = std::vector<std::string>;  // a name and its arguments: {"bind
 // 0 or -errno. `kernel` must be in a mount namespace of its own, where it may mount; /tmp exists.
 long prepare_world(Kernel& kernel);
 
+// The system calls younger than Linux 5.1 that the operation makes; empty: none.
+std::vector<std::string> young_calls_of(const Operation& operation);
+
 // One process that does operations: the main one, or the helper that stays in namespace 0.
 class Actor {
  public:
-  explicit Actor(Kernel& kernel) : kernel_(kernel) {}
+  explicit Actor(Kernel& kernel) : kernel_(&kernel) {}
+  // The same process state, from now on through another door: a child with copies of all descriptors goes on.
+  void continue_as(Kernel& kernel) { kernel_ = &kernel; }
   // Opens what later operations need whatever becomes of the root: /proc, and the file of namespace 0.
   long start();
   // What the system call of the operation returned: >= 0 is success. -ENOSYS also for an operation that does not exist.
@@ -34,14 +39,14 @@ class Actor {
   const std::string& current_namespace() const { return current_; }
   std::string read_mountinfo();  // of this process
   long enter(int descriptor);    // setns(2)
-  long allow_mounts_of_tmpfs(const std::string& source) const;
 
  private:
   long open_at(int directory, const std::string& path, std::uint64_t flags);
   long take(const std::string& slot, long descriptor);
   int slot(const std::string& name) const;
+  long run_raw(const Operation& operation);
 
-  Kernel& kernel_;
+  Kernel* kernel_;
   std::map<std::string, int> slots_{};
   std::map<std::string, int> namespaces_{};
   std::string current_ = "0";

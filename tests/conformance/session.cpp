@@ -3,6 +3,9 @@
 #include "session.hpp"
 
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -10,11 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstddef>
 #include <cstring>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 namespace rootprep::conformance {
 
@@ -67,9 +73,34 @@ Outcome perform(const Stage& stage, const std::vector<Operation>& operations, co
   return outcome;
 }
 
+std::vector<long> numbers_of(const std::vector<std::string>& names) {
+  std::vector<long> numbers;
+  for (const auto& name : names) {
+    const SysCallInfo* info = find_syscall(name);
+    if (info == nullptr) throw std::runtime_error("no system call \"" + name + "\"");
+    numbers.push_back(info->number);
+  }
+  return numbers;
+}
+
+// A kernel that lacks some calls.
+class KernelWithout final : public Kernel {
+ public:
+  KernelWithout(Kernel& inner, const std::vector<long>& without) : inner_(&inner), without_(without) {}
+  void continue_as(Kernel& inner) { inner_ = &inner; }
+  long call(const SysCall& call) noexcept override {
+    return std::find(without_.begin(), without_.end(), call.number) != without_.end() ? -ENOSYS : inner_->call(call);
+  }
+
+ private:
+  Kernel* inner_;
+  const std::vector<long>& without_;
+};
+
 class FakeRunner final : public Runner {
  public:
-  FakeRunner(const testing::KernelProfile& profile, bool user_namespace) : profile_(profile), user_namespace_(user_namespace) {}
+  FakeRunner(const testing::KernelProfile& profile, bool user_namespace, const std::vector<std::string>& without)
+      : profile_(profile), user_namespace_(user_namespace), without_(numbers_of(without)) {}
 
   Outcome run(const std::vector<Operation>& operations, const RunOptions& options) override {
     testing::FakeKernel kernel(profile_);
@@ -81,11 +112,24 @@ class FakeRunner final : public Runner {
       return outcome;
     }
     testing::FakeProcess& second = first.clone();
-    Actor main(first), helper(second);
+    testing::FakeProcess* current = &first;
+    KernelWithout first_door(first, without_), second_door(second, without_);
+    Actor main(first_door), helper(second_door);
     main.start();
     helper.start();
     Stage stage;
-    stage.main = [&](const Operation& op) { return main.run(op); };
+    stage.main = [&](const Operation& op) {
+      if (op[0] == "new-process") {
+        current = &current->clone();
+        first_door.continue_as(*current);
+        return 0L;
+      }
+      if (op[0] == "unprivileged") {
+        current->set_capabilities(0);
+        return 0L;
+      }
+      return main.run(op);
+    };
     stage.helper = [&](const Operation& op) { return helper.run(op); };
     stage.current = [&] { return main.current_namespace(); };
     stage.main_mountinfo = [&] { return main.read_mountinfo(); };
@@ -97,7 +141,7 @@ class FakeRunner final : public Runner {
       viewer.exit();
       return text;
     };
-    stage.entered = [&](const std::string& ns) { helper.register_namespace(ns, first.pid()); };
+    stage.entered = [&](const std::string& ns) { helper.register_namespace(ns, current->pid()); };
     stage.rule = [&] { return kernel.last_rule(); };
     outcome = perform(stage, operations, options);
     const std::string broken = kernel.check_invariants();
@@ -108,6 +152,7 @@ class FakeRunner final : public Runner {
  private:
   testing::KernelProfile profile_;
   bool user_namespace_;
+  std::vector<long> without_;
 };
 
 // --- the real kernel ---
@@ -180,6 +225,24 @@ std::string ask(int fd, const nlohmann::json& question) {
 }
 
 // One sequence, in a process and a mount namespace of its own.
+// A child carries on where this process was: it is in the pid namespace that unshare(2) made for children.
+long go_on_as_child() {
+  const pid_t child = ::fork();
+  if (child < 0) return -errno;
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return 0;
+  }
+  ::waitpid(child, nullptr, 0);
+  ::_exit(0);
+}
+
+long drop_capabilities() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  const __user_cap_data_struct none[2] = {};
+  return ::syscall(SYS_capset, &header, none) == 0 ? 0 : -errno;
+}
+
 [[noreturn]] void serve_one(int answer_fd, const std::vector<Operation>& operations, const RunOptions& options) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   nlohmann::json answer;
@@ -205,7 +268,11 @@ std::string ask(int fd, const nlohmann::json& question) {
   Actor main(linux_kernel());
   main.start();
   Stage stage;
-  stage.main = [&](const Operation& op) { return main.run(op); };
+  stage.main = [&](const Operation& op) -> long {
+    if (op[0] == "new-process") return go_on_as_child();
+    if (op[0] == "unprivileged") return drop_capabilities();
+    return main.run(op);
+  };
   stage.helper = [&](const Operation& op) {
     const std::string text = ask(sockets[0], {"run", op});
     return text.empty() ? -EIO : std::stol(text);
@@ -224,6 +291,19 @@ std::string ask(int fd, const nlohmann::json& question) {
   ::_exit(0);
 }
 
+// seccomp(2): these calls answer ENOSYS, for this process and all that come from it.
+bool remove_calls(const std::vector<long>& numbers) {
+  std::vector<sock_filter> filter;
+  filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)));
+  for (const long number : numbers) {
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(number), 0, 1));
+    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS));
+  }
+  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
 bool write_file(const char* path, const std::string& text) {
   const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return false;
@@ -233,7 +313,7 @@ bool write_file(const char* path, const std::string& text) {
 }
 
 // The process that all sequences are forked from: in the small world, with nothing of the host left in its mount table.
-[[noreturn]] void serve_sequences(int fd, bool user_namespace) {
+[[noreturn]] void serve_sequences(int fd, bool user_namespace, const std::vector<long>& without) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   std::string trouble;
   const auto uid = ::getuid();
@@ -256,6 +336,7 @@ bool write_file(const char* path, const std::string& text) {
     const long error = prepare_world(linux_kernel());
     if (error < 0) trouble = std::string("cannot prepare the world: ") + std::strerror(static_cast<int>(-error));
   }
+  if (trouble.empty() && !without.empty() && !remove_calls(without)) trouble = std::string("seccomp: ") + std::strerror(errno);
   send_text(fd, trouble);
   std::string text;
   while (trouble.empty() && receive_text(fd, text)) {
@@ -304,11 +385,12 @@ class LinuxRunner final : public Runner {
 
 }  // namespace
 
-std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile, bool user_namespace) {
-  return std::make_unique<FakeRunner>(profile, user_namespace);
+std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile, bool user_namespace, const std::vector<std::string>& without) {
+  return std::make_unique<FakeRunner>(profile, user_namespace, without);
 }
 
-std::unique_ptr<Runner> linux_runner(bool user_namespace, std::string& reason) {
+std::unique_ptr<Runner> linux_runner(bool user_namespace, std::string& reason, const std::vector<std::string>& without) {
+  const std::vector<long> numbers = numbers_of(without);
   ::signal(SIGPIPE, SIG_IGN);
   int sockets[2] = {-1, -1};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) {
@@ -318,7 +400,7 @@ std::unique_ptr<Runner> linux_runner(bool user_namespace, std::string& reason) {
   const pid_t process = ::fork();
   if (process == 0) {
     ::close(sockets[0]);
-    serve_sequences(sockets[1], user_namespace);
+    serve_sequences(sockets[1], user_namespace, numbers);
   }
   ::close(sockets[1]);
   if (process < 0 || !receive_text(sockets[0], reason)) reason = "the process that runs sequences did not start";

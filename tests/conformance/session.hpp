@@ -37,10 +37,11 @@ class Runner {
   virtual Outcome run(const std::vector<Operation>& operations, const RunOptions& options) = 0;
 };
 
-std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile, bool user_namespace);
+// `without`: system calls that answer -ENOSYS.
+std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile, bool user_namespace, const std::vector<std::string>& without = {});
 // The running kernel. In a private mount namespace, in a process of its own; with `user_namespace` in a new user namespace too, and
 // then no privilege is needed. nullptr, and the reason, where that is not possible.
-std::unique_ptr<Runner> linux_runner(bool user_namespace, std::string& reason);
+std::unique_ptr<Runner> linux_runner(bool user_namespace, std::string& reason, const std::vector<std::string>& without = {});
 
 std::string state_of(const std::map<std::string, std::string>& mountinfo, bool absolute);
 
