@@ -26,9 +26,9 @@
 //   if (!child) { std::cerr << rootprep::explain(report, plan.value()); return 1; }
 //   return child.value().wait().value().shell_code();
 //
-// The child shares the parent's memory until execve(2) (CLONE_VM), on a stack of its own: launching costs the same from a parent of 10 MB and of
-// 10 GB. launch() returns when the child has left that memory, so nothing that the child reads can go away. Between the two the child makes system
-// calls and nothing else.
+// The child shares the parent's memory until execve(2) (CLONE_VM), on a stack of its own: launching costs the same from a parent of 10 MB
+// and of 10 GB. launch() returns when the child has left that memory, so nothing that the child reads can go away. Between the two the
+// child makes system calls and nothing else.
 namespace rootprep {
 
 // Kinds of namespaces (namespaces(7)). A set of them.
@@ -83,8 +83,8 @@ enum class Stdio : std::uint8_t {
 
 enum class CloneMode : std::uint8_t {
   share_memory,  // CLONE_VM
-  fork,          // a copy of the caller's memory, as fork(2): for valgrind and sanitizers, which do not know CLONE_VM. Costs as much as the memory is
-                 // large. A descriptor of launch() that another thread's fork(2) without execve(2) inherits delays its return.
+  fork,  // a copy of the caller's memory, as fork(2): for valgrind and sanitizers, which do not know CLONE_VM. Costs as much as the memory
+         // is large. A descriptor of launch() that another thread's fork(2) without execve(2) inherits delays its return.
 };
 
 // What signals the program starts with. In both cases all are blocked until execve(2), and no handler of the caller runs in the child.
@@ -94,7 +94,8 @@ enum class SignalState : std::uint8_t {
 };
 
 // A function of the caller's, called in the child right before execve(2), after all else: with the program's credentials, root and working
-// directory, with no_new_privs set, with all signals blocked. UserFunction says what it may do. `data` must stay valid until launch() returns.
+// directory, with no_new_privs set, with all signals blocked. UserFunction says what it may do. `data` must stay valid until launch()
+// returns.
 struct ChildFunction {
   UserFunction function = nullptr;
   const void* data = nullptr;
@@ -108,11 +109,12 @@ struct LaunchOptions {
   Namespace namespaces = Namespace::mount;
 
   // With Namespace::user. Empty: the caller's own effective id becomes 0. More than the caller's own id needs CAP_SETUID and CAP_SETGID, or
-  // newuidmap(1) and newgidmap(1) and ranges in subuid(5) and subgid(5): used when the caller lacks the capability. Where 0 is mapped the child
-  // prepares the root as user 0 of the namespace.
+  // newuidmap(1) and newgidmap(1) and ranges in subuid(5) and subgid(5): used when the caller lacks the capability. Where 0 is mapped the
+  // child prepares the root as user 0 of the namespace.
   std::vector<IdMap> uid_maps{};
   std::vector<IdMap> gid_maps{};
-  // setgroups(2) is denied in the user namespace. Without CAP_SETGID and without newgidmap(1) the kernel demands it, and it is denied anyway.
+  // setgroups(2) is denied in the user namespace. Without CAP_SETGID and without newgidmap(1) the kernel demands it, and it is denied
+  // anyway.
   bool deny_setgroups = false;
 
   std::string hostname{};    // with Namespace::uts; at most 64 bytes
@@ -129,8 +131,8 @@ struct LaunchOptions {
 
   std::optional<Credentials> credentials{};  // none: those with which the root was prepared
   bool no_new_privileges = true;             // set-user-ID programs do not raise privileges (PR_SET_NO_NEW_PRIVS)
-  // Signal that the program gets when the thread that called launch() ends (PR_SET_PDEATHSIG); 0: none. Until execve(2) it is SIGKILL in any case.
-  // Process 1 of a PID namespace ignores all but SIGKILL unless it has a handler.
+  // Signal that the program gets when the thread that called launch() ends (PR_SET_PDEATHSIG); 0: none. Until execve(2) it is SIGKILL in
+  // any case. Process 1 of a PID namespace ignores all but SIGKILL unless it has a handler.
   int parent_death_signal = 0;
 
   std::vector<PassedDescriptor> pass_descriptors{};  // all others are closed
@@ -183,7 +185,8 @@ struct LaunchReport {
 
 // A running program. Owns its process: one that was neither waited for nor released is killed (SIGKILL) and reaped by the destructor.
 //
-// Processes that the program has started die with it only in a PID namespace of its own. Not for several threads at once, signal() excepted.
+// Processes that the program has started die with it only in a PID namespace of its own. Not for several threads at once, signal()
+// excepted.
 class ROOTPREP_EXPORT Child {
  public:
   Child() = default;  // no program
@@ -193,15 +196,15 @@ class ROOTPREP_EXPORT Child {
 
   // Process id in the caller's PID namespace; 0: no program.
   std::int32_t pid() const noexcept { return pid_; }
-  // For poll(2): readable when the program has ended. Owned by this object; -1: no program.
+  // For poll(2): readable when the program has ended. Owned by this object; -1: no program, or a kernel before 5.2 (and valgrind).
   int pidfd() const noexcept { return pidfd_; }
 
-  // Waits for the end and reaps. Again after that: the same answer. Errors: ECHILD, if somebody else has reaped it (a SIGCHLD that is ignored, a
-  // wait(2) for any child).
+  // Waits for the end and reaps. Again after that: the same answer. Errors: ECHILD, if somebody else has reaped it (a SIGCHLD that is
+  // ignored, a wait(2) for any child).
   result<ExitStatus> wait() noexcept;
   // As wait(), but does not wait: no value while the program runs.
   result<std::optional<ExitStatus>> try_wait() noexcept;
-  // pidfd_send_signal(2): never reaches another process that got the same id. ESRCH after it was waited for.
+  // By pidfd_send_signal(2), where there is one: never reaches another process that got the same id. ESRCH after it was waited for.
   result<void> signal(int number) noexcept;
   result<void> kill() noexcept;
 
@@ -217,17 +220,17 @@ class ROOTPREP_EXPORT Child {
   std::optional<ExitStatus> status_{};
 };
 
-// Runs `plan` in a cloned child with namespaces of its own and executes a program there. Returns when the program runs, or when it is clear that
-// it will not: then no process, descriptor or mapping is left.
+// Runs `plan` in a cloned child with namespaces of its own and executes a program there. Returns when the program runs, or when it is clear
+// that it will not: then no process, descriptor or mapping is left.
 //
-// Errors: PlanErrc::bad_option before any side effect (`report->problems` says which and why); an errno with the system call that failed; the plan's
-// own error with its operation; ChildErrc::exited_early if the child was killed before it could report. A failed execve(2) is
+// Errors: PlanErrc::bad_option before any side effect (`report->problems` says which and why); an errno with the system call that failed;
+// the plan's own error with its operation; ChildErrc::exited_early if the child was killed before it could report. A failed execve(2) is
 // LaunchStage::exec in the report, and SYS_execve in Error::system_call with Error::operation == no_operation.
 //
-// A plan compiled with user_namespace must be launched with Namespace::user, and the other way round. A plan that mounts needs Namespace::mount.
-// Needs Linux 5.4 (pidfd). Allocates in the parent, before clone(2). Safe from several threads at once. For a child that changes
-// its user id, the caller is not dumpable (PR_SET_DUMPABLE) until the child has left its memory: the kernel sees to it that nobody who may
-// trace that user reads the caller's memory.
+// A plan compiled with user_namespace must be launched with Namespace::user, and the other way round. A plan that mounts needs
+// Namespace::mount. Allocates in the parent, before clone(2). Safe from several threads at once. For a child that changes its user id, the
+// caller is not dumpable (PR_SET_DUMPABLE) until the child has left its memory: the kernel sees to it that nobody who may trace that user
+// reads the caller's memory.
 ROOTPREP_EXPORT result<Child> launch(const Plan& plan, const LaunchOptions& options, LaunchReport* report = nullptr);
 
 // What went wrong, why, and what to do, in a few lines, each with its line end. Empty if nothing did.

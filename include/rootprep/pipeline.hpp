@@ -47,8 +47,9 @@ void lower_step(const T& step, PlanBuilder& builder) {
 // A step of any type, as a value. Copying is cheap: the step inside never changes and is shared.
 class ROOTPREP_EXPORT Step {
  public:
-  template <StepType T>
-    requires(!std::same_as<std::remove_cvref_t<T>, Step>)
+  // The order matters: whether a Step is a StepType depends on whether it can be copied, which asks this constructor again (clang 14 follows).
+  template <class T>
+    requires(!std::same_as<std::remove_cvref_t<T>, Step>) && StepType<T>
   Step(T step) : self_(std::make_shared<const Model<T>>(std::move(step))) {}  // NOLINT(google-explicit-constructor)
 
   void lower(PlanBuilder& builder) const { self_->lower(builder); }

@@ -14,20 +14,20 @@ namespace rootprep::child {
 namespace {
 
 // By their own names, because <sys/prctl.h>, <signal.h> and <sys/resource.h> bring C library functions along.
-constexpr int pr_set_pdeathsig = 1;       // prctl(2)
+constexpr int pr_set_pdeathsig = 1;  // prctl(2)
 constexpr int pr_set_no_new_privs = 38;
-constexpr int sig_setmask = 2;            // sigprocmask(2)
+constexpr int sig_setmask = 2;  // sigprocmask(2)
 constexpr int sigkill = 9;
 constexpr int sigstop = 19;
-constexpr int last_signal = 64;           // _NSIG
+constexpr int last_signal = 64;  // _NSIG
 constexpr std::uint64_t sig_ign = 1;
-constexpr int rlimit_nofile = 7;          // getrlimit(2)
-constexpr int f_dupfd_cloexec = 1030;     // fcntl(2)
+constexpr int rlimit_nofile = 7;             // getrlimit(2)
+constexpr int f_dupfd_cloexec = 1030;        // fcntl(2)
 constexpr unsigned long tiocsctty = 0x540E;  // ioctl_tty(2)
 constexpr short pollin = 1;
 
-// The kernel's struct sigaction. Architectures without sa_restorer have the mask earlier: all that is written here is 0, and all that is read is the
-// handler.
+// The kernel's struct sigaction. Architectures without sa_restorer have the mask earlier: all that is written here is 0, and all that is
+// read is the handler.
 struct SignalAction {
   std::uint64_t handler = 0;
   std::uint64_t flags = 0;
@@ -53,8 +53,8 @@ class Starter {
   explicit Starter(Start& start) noexcept : s_(start), kernel_(*start.frame->kernel) {}
 
   void run() noexcept {
-    if (!begin() || !wait_for_parent() || !become_root() || !name_host() || !run_plan() || !enter_working_directory() || !pass_descriptors() ||
-        !set_credentials() || !call_function()) {
+    if (!begin() || !wait_for_parent() || !become_root() || !name_host() || !run_plan() || !enter_working_directory() ||
+        !pass_descriptors() || !set_credentials() || !call_function()) {
       send();
       return;
     }
@@ -91,8 +91,8 @@ class Starter {
   }
 
   bool begin() noexcept {
-    // Handlers of the parent would run in its memory: none may be left when the signals are unblocked. The dispositions are a copy, because clone() was
-    // called without CLONE_SIGHAND.
+    // Handlers of the parent would run in its memory: none may be left when the signals are unblocked. The dispositions are a copy, because
+    // clone() was called without CLONE_SIGHAND.
     for (int number = 1; number <= last_signal; ++number) {
       if (number == sigkill || number == sigstop) continue;
       SignalAction action;
@@ -126,8 +126,8 @@ class Starter {
     return check(LaunchStage::start, SYS_read, got);
   }
 
-  // Where the parent's id is not mapped to 0, files that the plan makes would belong to an id that the namespace does not have (EOVERFLOW). The
-  // capabilities stay: user_namespaces(7), "Effect of capabilities"; capabilities(7), "Effect of user ID changes".
+  // Where the parent's id is not mapped to 0, files that the plan makes would belong to an id that the namespace does not have (EOVERFLOW).
+  // The capabilities stay: user_namespaces(7), "Effect of capabilities"; capabilities(7), "Effect of user ID changes".
   bool become_root() noexcept {
     constexpr auto stage = LaunchStage::user_namespace;
     if (s_.drop_groups && !require(stage, SYS_setgroups, 0, nullptr)) return false;
@@ -150,7 +150,8 @@ class Starter {
     }
     if (!s_.close_range) {
       proc_descriptors_ = static_cast<int>(call(SYS_openat, abi::at_fdcwd, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-      if (!check(LaunchStage::descriptors, SYS_openat, proc_descriptors_)) return false;  // the /proc of the new root may be missing, or a lie
+      if (!check(LaunchStage::descriptors, SYS_openat, proc_descriptors_))
+        return false;  // the /proc of the new root may be missing, or a lie
     }
     execute(*s_.frame);
     s_.report.plan = s_.frame->report;
@@ -162,8 +163,8 @@ class Starter {
   bool enter_working_directory() noexcept {
     constexpr auto stage = LaunchStage::working_directory;
     if (s_.working_directory != nullptr && !require(stage, SYS_chdir, s_.working_directory)) return false;
-    // CVE-2024-21626: a path such as /proc/self/fd/7 leads out of the root. getcwd(2): the kernel then answers "(unreachable)...", and ENOENT if the
-    // directory was removed.
+    // CVE-2024-21626: a path such as /proc/self/fd/7 leads out of the root. getcwd(2): the kernel then answers "(unreachable)...", and
+    // ENOENT if the directory was removed.
     char path[4096];
     const long size = call(SYS_getcwd, path, sizeof path);
     if (!check(stage, SYS_getcwd, size)) return false;
@@ -247,7 +248,8 @@ class Starter {
     if (s_.controlling_terminal && !require(stage, SYS_ioctl, 0, tiocsctty, 0)) return false;
     // Groups first: without CAP_SETGID they cannot be changed any more. User last, for the same reason.
     if (s_.set_groups && !require(stage, SYS_setgroups, s_.group_count, s_.groups)) return false;
-    if (s_.set_ids && !(require(stage, SYS_setresgid, s_.gid, s_.gid, s_.gid) && require(stage, SYS_setresuid, s_.uid, s_.uid, s_.uid))) return false;
+    if (s_.set_ids && !(require(stage, SYS_setresgid, s_.gid, s_.gid, s_.gid) && require(stage, SYS_setresuid, s_.uid, s_.uid, s_.uid)))
+      return false;
     if (s_.set_umask) (void)call(SYS_umask, s_.umask);  // umask(2) cannot fail
     // After the credentials, whose change clears it (prctl(2)).
     if (!require(stage, SYS_prctl, pr_set_pdeathsig, s_.parent_death_signal, 0, 0, 0)) return false;
@@ -298,7 +300,8 @@ class Starter {
     abi::statx status;
     if (call(SYS_statx, fd, "", abi::at_empty_path, abi::statx_type | abi::statx_mode, &status) >= 0) s_.report.mode = status.mode;
     abi::statfs filesystem;
-    if (call(SYS_fstatfs, fd, &filesystem) >= 0) s_.report.noexec = (static_cast<std::uint64_t>(filesystem.flags) & abi::st_noexec) != 0 ? 1 : 0;
+    if (call(SYS_fstatfs, fd, &filesystem) >= 0)
+      s_.report.noexec = (static_cast<std::uint64_t>(filesystem.flags) & abi::st_noexec) != 0 ? 1 : 0;
     (void)call(SYS_close, fd);
     if ((s_.report.mode & 0170000U) != abi::s_ifreg) return;
 
@@ -325,7 +328,8 @@ class Starter {
     char head[256] = {};
     const long got = call(SYS_pread64, fd, head, sizeof head - 1, 0);
     if (keep_head && got > 0) {
-      const std::size_t size = static_cast<std::size_t>(got) < sizeof s_.report.head ? static_cast<std::size_t>(got) : sizeof s_.report.head;
+      const std::size_t size =
+          static_cast<std::size_t>(got) < sizeof s_.report.head ? static_cast<std::size_t>(got) : sizeof s_.report.head;
       __builtin_memcpy(s_.report.head, head, size);
       s_.report.head_size = static_cast<std::uint16_t>(size);
     }

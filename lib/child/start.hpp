@@ -19,11 +19,11 @@ struct StartReport {
   LaunchStage stage = LaunchStage::start;
   std::uint8_t noexec = 0;
   std::uint16_t head_size = 0;
-  std::uint32_t program = 0;      // index of the path that `exec` is about
-  std::uint32_t mode = 0;         // of that file
+  std::uint32_t program = 0;  // index of the path that `exec` is about
+  std::uint32_t mode = 0;     // of that file
   std::uint32_t reserved = 0;
-  char head[64] = {};             // its first bytes
-  char interpreter[256] = {};     // missing
+  char head[64] = {};          // its first bytes
+  char interpreter[256] = {};  // missing
 };
 // Both reports fit into the pipe, and nobody may be reading it: a pipe has at least one page (pipe(7)), and each write(2) is atomic.
 static_assert(2 * sizeof(StartReport) <= PIPE_BUF);

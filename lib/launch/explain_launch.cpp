@@ -50,13 +50,20 @@ std::string of_clone(const Error& error) {
   switch (error.code) {
     case EPERM:
       return text +
-             "\nNamespaces other than a user namespace need CAP_SYS_ADMIN: run as root, or add Namespace::user. If it is there, the system forbids it: look "
-             "at /proc/sys/kernel/apparmor_restrict_unprivileged_userns, /proc/sys/kernel/unprivileged_userns_clone, and at the seccomp filter of an outer "
+             "\nNamespaces other than a user namespace need CAP_SYS_ADMIN: run as root, or add Namespace::user. If it is there, "
+             "the system forbids it: look "
+             "at /proc/sys/kernel/apparmor_restrict_unprivileged_userns, /proc/sys/kernel/unprivileged_userns_clone, and at the "
+             "seccomp filter of an outer "
              "container. A process in a chroot(2) cannot make user namespaces at all.";
     case ENOSPC:
     case EUSERS:
-      return text + "\nA limit of /proc/sys/user is reached (max_user_namespaces, max_mnt_namespaces...), or namespaces are nested more than 32 deep.";
-    case EAGAIN: return text + "\nThe limit on processes is reached: RLIMIT_NPROC, the cgroup's pids.max, or /proc/sys/kernel/threads-max.";
+      return text +
+             "\nA limit of /proc/sys/user is reached (max_user_namespaces, max_mnt_namespaces...), or namespaces are nested "
+             "more than 32 deep.";
+    case EAGAIN:
+      return text +
+             "\nThe limit on processes is reached: RLIMIT_NPROC, the cgroup's pids.max, or "
+             "/proc/sys/kernel/threads-max.";
     case ENOMEM: return text + "\nMemory is short, or the PID namespace that would hold the child has no process 1 any more.";
     case EINVAL: return text + "\nThis kernel is built without one of the namespaces asked for; /proc/self/ns lists those that it has.";
     default: return text;
@@ -67,11 +74,13 @@ std::string of_id_maps(const LaunchReport& report) {
   std::string text = "the user and group ids of the user namespace could not be set: " + call_failed(report.error);
   if (!report.message.empty()) text += "\n" + report.message;
   if (report.error.system_call == SYS_execve) {
-    return text + "\nMaps of more than the caller's own id need CAP_SETUID and CAP_SETGID, or newuidmap and newgidmap (Debian package uidmap).";
+    return text +
+           "\nMaps of more than the caller's own id need CAP_SETUID and CAP_SETGID, or newuidmap and newgidmap (Debian package uidmap).";
   }
   if (report.error.is_errno(EPERM) || report.error.is_errno(EACCES)) {
     return text +
-           "\nWithout CAP_SETUID and CAP_SETGID a map may hold the caller's own id alone, or ranges that /etc/subuid and /etc/subgid grant to the caller. "
+           "\nWithout CAP_SETUID and CAP_SETGID a map may hold the caller's own id alone, or ranges that /etc/subuid and "
+           "/etc/subgid grant to the caller. "
            "Where AppArmor restricts unprivileged user namespaces the map is refused too.";
   }
   if (report.error.is_errno(EINVAL)) return text + "\nRanges of a map must not overlap, and the kernel takes at most 340 of them.";
@@ -96,13 +105,16 @@ constexpr std::string_view machine_name(unsigned machine) noexcept {
 std::string of_unknown_format(const ExecFailure& exec) {
   const std::string_view head = exec.head;
   if (head.empty()) return "The file is empty.";
-  if (head.starts_with("\x7f" "ELF") && head.size() >= 20) {
+  if (head.starts_with("\x7f"
+                       "ELF") &&
+      head.size() >= 20) {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(head[i])); };
     const unsigned machine = head[5] == 1 ? byte(18) | (byte(19) << 8U) : byte(19) | (byte(18) << 8U);
     return "It is an ELF file for " + std::string{machine_name(machine)} +
            ", which this machine does not run: take an image for its architecture, or register an emulator in binfmt_misc with flag F.";
   }
-  return "It is neither an ELF file nor does it begin with \"#!\". A shell would run it as a script; execve(2) does not: execute the shell with it.";
+  return "It is neither an ELF file nor does it begin with \"#!\". A shell would run it as a script; execve(2) does not: "
+         "execute the shell with it.";
 }
 
 std::string of_exec(const LaunchReport& report) {
@@ -112,11 +124,14 @@ std::string of_exec(const LaunchReport& report) {
     case ENOENT:
       if (!exec.interpreter.empty()) {
         const bool script = exec.head.starts_with("#!");
-        return text + "\nThe file is there. What is missing inside the root is " + (script ? "its interpreter " : "its loader ") + quoted(exec.interpreter) +
+        return text + "\nThe file is there. What is missing inside the root is " + (script ? "its interpreter " : "its loader ") +
+               quoted(exec.interpreter) +
                (script ? "." : ": the program is dynamically linked, and the image lacks the C library that it was built for.");
       }
-      if (exec.mode != 0) return text + "\nThe file is there. What it needs to start, an interpreter or a loader, is missing inside the root.";
-      if (exec.path.find('/') == std::string::npos) return text + "\nIt is in no directory of the PATH of LaunchOptions::environment, looked for inside the new root.";
+      if (exec.mode != 0)
+        return text + "\nThe file is there. What it needs to start, an interpreter or a loader, is missing inside the root.";
+      if (exec.path.find('/') == std::string::npos)
+        return text + "\nIt is in no directory of the PATH of LaunchOptions::environment, looked for inside the new root.";
       return text + "\nThe path is looked for inside the new root.";
     case EACCES:
       if (exec.mode == 0) return text + "\nA directory on the way to it cannot be searched with the program's credentials.";
@@ -124,9 +139,13 @@ std::string of_exec(const LaunchReport& report) {
       if ((exec.mode & 0170000U) != abi::s_ifreg) return text + "\nIt is not a regular file.";
       if (exec.noexec) return text + "\nIt lies on a mount with noexec.";
       if ((exec.mode & 0111U) == 0) return text + "\nIt has no execute permission: chmod +x.";
-      return text + "\nThe program's credentials do not allow it, or they do not for its interpreter or loader, or that lies on a mount with noexec.";
+      return text +
+             "\nThe program's credentials do not allow it, or they do not for its interpreter or loader, or that lies on a "
+             "mount with noexec.";
     case ENOEXEC: return text + "\n" + of_unknown_format(exec);
-    case E2BIG: return text + "\nArguments and environment together are larger than a quarter of the stack limit, or one of them is larger than 128 KiB.";
+    case E2BIG:
+      return text +
+             "\nArguments and environment together are larger than a quarter of the stack limit, or one of them is larger than 128 KiB.";
     case ETXTBSY: return text + "\nThe file is open for writing.";
     case ELOOP: return text + "\nToo many symbolic links, or interpreters that name each other.";
     default: return text;
@@ -150,8 +169,7 @@ std::string of_stage(const LaunchReport& report) {
     case LaunchStage::options: break;  // explain(problem) has the form of all wrong values
     case LaunchStage::resources:
       return "the child could not be started: " + call_failed(error) +
-             (error.is_errno(EMFILE) ? "\nThe limit on open descriptors is reached (RLIMIT_NOFILE)." : "") +
-             (error.is_errno(ENOSYS) && error.system_call == SYS_pidfd_open ? "\nlaunch() needs Linux 5.4 or later." : "");
+             (error.is_errno(EMFILE) ? "\nThe limit on open descriptors is reached (RLIMIT_NOFILE)." : "");
     case LaunchStage::clone: return of_clone(error);
     case LaunchStage::id_maps: return of_id_maps(report);
     case LaunchStage::start: return "the child could not start: " + call_failed(error);
@@ -160,13 +178,16 @@ std::string of_stage(const LaunchReport& report) {
     case LaunchStage::plan: break;  // explain(error, plan) knows more
     case LaunchStage::working_directory:
       if (error.is(ChildErrc::outside_root) || (error.is_errno(ENOENT) && error.system_call == SYS_getcwd)) {
-        return "the working directory lies outside the new root, or was removed: a program started there could reach the host (CVE-2024-21626)";
+        return "the working directory lies outside the new root, or was removed: a program started there could reach the host "
+               "(CVE-2024-21626)";
       }
       return "the working directory could not be entered inside the new root: " + call_failed(error);
     case LaunchStage::descriptors: return "the descriptors could not be passed on or closed: " + call_failed(error);
     case LaunchStage::credentials:
       return "the credentials could not be set: " + call_failed(error) +
-             (error.is_errno(EPERM) && error.system_call != SYS_ioctl ? "\nChanging ids needs CAP_SETUID and CAP_SETGID, in the child's user namespace." : "");
+             (error.is_errno(EPERM) && error.system_call != SYS_ioctl
+                  ? "\nChanging ids needs CAP_SETUID and CAP_SETGID, in the child's user namespace."
+                  : "");
     case LaunchStage::child_function: return "the function that the caller runs in the child failed: " + words_of(error);
     case LaunchStage::exec: return of_exec(report);
     case LaunchStage::running: break;

@@ -4,12 +4,12 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <string_view>
 
 #include "launch/descriptor.hpp"
@@ -34,7 +34,8 @@ result<void> write_file(std::int32_t pid, std::string_view name, std::string_vie
 
 result<void> write_map(std::int32_t pid, std::string_view name, const std::vector<IdMap>& maps) {
   std::string text;
-  for (const IdMap& map : maps) text += std::to_string(map.inside) + ' ' + std::to_string(map.outside) + ' ' + std::to_string(map.count) + '\n';
+  for (const IdMap& map : maps)
+    text += std::to_string(map.inside) + ' ' + std::to_string(map.outside) + ' ' + std::to_string(map.count) + '\n';
   return write_file(pid, name, text);
 }
 
@@ -44,6 +45,7 @@ result<void> run_helper(const char* program, std::int32_t pid, const std::vector
     for (const std::uint32_t number : {map.inside, map.outside, map.count}) words.push_back(std::to_string(number));
   }
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& one : words) argv.push_back(one.data());
   argv.push_back(nullptr);
 
@@ -91,7 +93,8 @@ result<void> run_helper(const char* program, std::int32_t pid, const std::vector
   int status = 0;
   long waited = -EINTR;
   while (waited == -EINTR) waited = parent_call(SYS_wait4, helper, &status, 0, nullptr);
-  if (waited == -ECHILD) return outcome::success();  // reaped by somebody else (SIGCHLD ignored): the child will tell whether its ids are there
+  if (waited == -ECHILD)
+    return outcome::success();  // reaped by somebody else (SIGCHLD ignored): the child will tell whether its ids are there
   if (waited < 0) return failed_call(SYS_wait4, waited);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return Error::from_errno(EPERM);
   message.clear();

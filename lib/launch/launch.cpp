@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <mutex>
 #include <utility>
 
@@ -39,8 +39,8 @@ constexpr int pr_set_dumpable = 4;
 
 std::uint64_t clone_flags(Namespace set) noexcept {
   constexpr std::pair<Namespace, std::uint64_t> flags[] = {
-      {Namespace::mount, abi::clone_newns},   {Namespace::pid, abi::clone_newpid},   {Namespace::uts, abi::clone_newuts},
-      {Namespace::ipc, abi::clone_newipc},    {Namespace::net, abi::clone_newnet},   {Namespace::user, abi::clone_newuser},
+      {Namespace::mount, abi::clone_newns},      {Namespace::pid, abi::clone_newpid},   {Namespace::uts, abi::clone_newuts},
+      {Namespace::ipc, abi::clone_newipc},       {Namespace::net, abi::clone_newnet},   {Namespace::user, abi::clone_newuser},
       {Namespace::cgroup, abi::clone_newcgroup}, {Namespace::time, abi::clone_newtime},
   };
   std::uint64_t result = 0;
@@ -62,7 +62,8 @@ class Stack {
   result<void> map() noexcept {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     size_ = stack_size + page;
-    const long base = parent_call(SYS_mmap, nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    const long base =
+        parent_call(SYS_mmap, nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
     if (base < 0 && base > -4096) return failed_call(SYS_mmap, base);
     base_ = static_cast<std::uint64_t>(base);
     if (const long guarded = parent_call(SYS_mprotect, base_, page, PROT_NONE); guarded < 0) return failed_call(SYS_mprotect, guarded);
@@ -75,7 +76,8 @@ class Stack {
   std::size_t size_ = 0;
 };
 
-// All signals of this thread blocked, also the two that the C library keeps to itself: a handler must not run in a child that shares our memory.
+// All signals of this thread blocked, also the two that the C library keeps to itself: a handler must not run in a child that shares our
+// memory.
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {
@@ -91,9 +93,10 @@ class SignalsBlocked {
   std::uint64_t before_ = 0;
 };
 
-// When a child that shares our memory changes its user id, the kernel makes that memory not dumpable, so that nobody who may trace the new user reads
-// what belongs to the old one (ptrace(2), "Ptrace access mode checking"; prctl(2), PR_SET_DUMPABLE). That lasts, and the memory is ours. It must not
-// be undone before the last such child has left. Hence a count for the whole process: the flag belongs to the process too.
+// When a child that shares our memory changes its user id, the kernel makes that memory not dumpable, so that nobody who may trace the new
+// user reads what belongs to the old one (ptrace(2), "Ptrace access mode checking"; prctl(2), PR_SET_DUMPABLE). That lasts, and the memory
+// is ours. It must not be undone before the last such child has left. Hence a count for the whole process: the flag belongs to the process
+// too.
 class ForeignUserInMemory {
  public:
   ForeignUserInMemory() = default;
@@ -168,8 +171,13 @@ int enter_child(void* argument) { child::start(*static_cast<child::Start*>(argum
 class Launcher {
  public:
   Launcher(const Plan& plan, const LaunchOptions& options, LaunchReport& report)
-      : options_(options), report_(report), caller_(Caller::current()), argv_(options.exec), envp_(options.environment),
-        programs_(programs_of(options)), program_pointers_(programs_) {
+      : options_(options),
+        report_(report),
+        caller_(Caller::current()),
+        argv_(options.exec),
+        envp_(options.environment),
+        programs_(programs_of(options)),
+        program_pointers_(programs_) {
     connect_frame(frame_, plan, options.kernel != nullptr ? *options.kernel : linux_kernel(), slots_, scratch_);
     user_namespace_ = contains(options.namespaces, Namespace::user);
     if (user_namespace_) maps_ = IdMaps::from(options, caller_);
@@ -206,7 +214,7 @@ class Launcher {
       go_.reset(static_cast<int>(made));
     }
     const long self = parent_call(SYS_pidfd_open, parent_call(SYS_getpid), 0);
-    if (self < 0) return failed_call(SYS_pidfd_open, self);
+    if (self < 0 && self != -ENOSYS) return failed_call(SYS_pidfd_open, self);  // before Linux 5.3, and in valgrind: the child cannot ask
     self_.reset(static_cast<int>(self));
 
     ROOTPREP_TRY(prepare_descriptors());
@@ -358,6 +366,7 @@ class Launcher {
   }
 
   bool ended() const noexcept {
+    if (child_.pidfd() < 0) return false;
     pollfd descriptor{child_.pidfd(), POLLIN, 0};
     const timespec now{};
     return parent_call(SYS_ppoll, &descriptor, 1, &now, nullptr, 0) > 0;

@@ -29,7 +29,8 @@ std::string text_of(const IdMap& map) {
 
 class Checker {
  public:
-  Checker(const Plan& plan, const LaunchOptions& options, std::vector<Problem>& problems) : plan_(plan), options_(options), problems_(problems) {}
+  Checker(const Plan& plan, const LaunchOptions& options, std::vector<Problem>& problems)
+      : plan_(plan), options_(options), problems_(problems) {}
 
   void run() {
     program();
@@ -41,7 +42,8 @@ class Checker {
 
  private:
   void problem(std::string_view field, std::string value, std::string expected) {
-    problems_.push_back({Error::from_plan(PlanErrc::bad_option), {}, "LaunchOptions." + std::string{field}, std::move(value), std::move(expected)});
+    problems_.push_back(
+        {Error::from_plan(PlanErrc::bad_option), {}, "LaunchOptions." + std::string{field}, std::move(value), std::move(expected)});
   }
   void without_nul(std::string_view field, const std::string& value) {
     if (value.find('\0') != std::string::npos) problem(field, value, "no NUL byte: the kernel would read only what is before it");
@@ -50,7 +52,7 @@ class Checker {
 
   void program() {
     if (options_.exec.empty()) {
-      problem("exec", "", "the program and its arguments, such as {\"sh\", \"-c\", \"hostname\"}");
+      problem("exec", "", "the program and its arguments, such as sh -c hostname");
     } else if (options_.exec.front().empty() && options_.executable.empty()) {
       problem("exec", "", "the name of the program first");
     }
@@ -71,14 +73,12 @@ class Checker {
       switch (operation.kind) {
         case OperationKind::make_parent_private:
         case OperationKind::hide_host_filesystems:
-        case OperationKind::remount_bind:
-          return true;
+        case OperationKind::remount_bind: return true;
         case OperationKind::system_call: {
           const SysCallInfo* info = find_syscall(operation.number);
           return info != nullptr && info->leaves == Leaves::mounts;
         }
-        default:
-          return false;
+        default: return false;
       }
     };
     return std::any_of(plan_.operations().begin(), plan_.operations().end(), mounts);
@@ -92,7 +92,8 @@ class Checker {
     }
     if (!plan_.operations().empty() && plan_.for_user_namespace() != in(Namespace::user)) {
       if (in(Namespace::user)) {
-        problem("namespaces", "with Namespace::user", "a plan for a user namespace (CompileOptions::user_namespace = true), or no Namespace::user");
+        problem("namespaces", "with Namespace::user",
+                "a plan for a user namespace (CompileOptions::user_namespace = true), or no Namespace::user");
       } else {
         problem("namespaces", "without Namespace::user",
                 "Namespace::user, because the plan was compiled with CompileOptions::user_namespace = true");
@@ -112,8 +113,7 @@ class Checker {
     for (const IdMap& one : maps) {
       constexpr std::uint64_t ids = 0xFFFF'FFFF;  // (uid_t)-1 is no id
       if (one.count == 0 || std::uint64_t{one.inside} + one.count > ids || std::uint64_t{one.outside} + one.count > ids) {
-        problem(field, text_of(one),
-                "a range of at least one id that ends below 4294967295");
+        problem(field, text_of(one), "a range of at least one id that ends below 4294967295");
       }
     }
     if (!maps.empty() && !in(Namespace::user)) problem(field, text_of(maps.front()), "Namespace::user in LaunchOptions.namespaces");
@@ -140,7 +140,8 @@ class Checker {
     }
     if (maps.deny_setgroups && !wanted.groups.empty()) {
       problem("credentials.groups", std::to_string(wanted.groups.front()),
-              "no supplementary groups, because setgroups(2) is denied in the user namespace: the kernel demands that of a caller without CAP_SETGID, unless "
+              "no supplementary groups, because setgroups(2) is denied in the user namespace: the kernel demands that of a caller "
+              "without CAP_SETGID, unless "
               "newgidmap(1) writes a map of ranges from /etc/subgid");
     }
   }
@@ -149,7 +150,8 @@ class Checker {
     std::vector<int> targets;
     for (const PassedDescriptor& one : options_.pass_descriptors) {
       if (parent_call(SYS_fcntl, one.fd, F_GETFD) < 0) problem("pass_descriptors", std::to_string(one.fd), "an open descriptor");
-      if (one.as < 0) problem("pass_descriptors", std::to_string(one.as), "a descriptor number, 0 or more: `as` is the number in the program");
+      if (one.as < 0)
+        problem("pass_descriptors", std::to_string(one.as), "a descriptor number, 0 or more: `as` is the number in the program");
       targets.push_back(one.as);
     }
     std::sort(targets.begin(), targets.end());
@@ -164,7 +166,8 @@ class Checker {
     }
     if (options_.umask && (*options_.umask & ~0777U) != 0) problem("umask", octal(*options_.umask), "permission bits, at most 0777");
     if (options_.controlling_terminal && !options_.new_session) {
-      problem("controlling_terminal", "true", "new_session too: only the leader of a session can take a terminal (ioctl_tty(2), TIOCSCTTY)");
+      problem("controlling_terminal", "true",
+              "new_session too: only the leader of a session can take a terminal (ioctl_tty(2), TIOCSCTTY)");
     }
   }
 

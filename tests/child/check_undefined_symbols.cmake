@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -DNM=nm -DOBJECTS=a.o,b.o -P check_undefined_symbols.cmake
 #
-# The code between clone() and execve() may call nothing outside itself. What its object files leave undefined is what they call: each symbol is defined
-# by another of them or is one of the four functions that the compiler itself calls to copy and to fill memory (GCC manual, -ffreestanding), or strlen,
-# which GCC makes of a loop that looks for a NUL (-ftree-loop-distribute-patterns). They neither allocate nor lock nor touch errno.
+# The code between clone() and execve() may call nothing outside itself. What its object files leave undefined is what they call:
+# each symbol is defined by another of them, or is one of the four functions that the compiler itself calls to copy and to fill memory
+# (GCC manual, -ffreestanding), or strlen, which GCC makes of a loop that looks for a NUL (-ftree-loop-distribute-patterns). They
+# neither allocate nor lock nor touch errno.
 set(allowed memcpy memmove memset memcmp strlen)
 # Tables of the linker, not code.
 list(APPEND allowed _GLOBAL_OFFSET_TABLE_)

@@ -116,7 +116,9 @@ std::size_t open_descriptors() {
 }
 
 Plan canonical(const TestRoot& root, bool user_namespace) {
-  return Pipeline{PrepareRoot{.path = root.path()}, MountSpec::proc(), DeviceSetup{}, EnterRoot{}}.compile({.user_namespace = user_namespace}).value();
+  return Pipeline{PrepareRoot{.path = root.path()}, MountSpec::proc(), DeviceSetup{}, EnterRoot{}}
+      .compile({.user_namespace = user_namespace})
+      .value();
 }
 
 }  // namespace
@@ -126,10 +128,11 @@ TEST_CASE("child: nothing is allocated between clone and execve") {
   const TestRoot root;
   Counts counts;
   const bool user = GENERATE(false, true);
-  const Plan plan = Pipeline{CountAtStart{&counts}, PrepareRoot{.path = root.path()}, MountSpec::proc(), DeviceSetup{}, MaskPaths{}, EnterRoot{},
-                             RemountReadonly{}}
-                        .compile({.user_namespace = user})
-                        .value();
+  const Plan plan =
+      Pipeline{CountAtStart{&counts}, PrepareRoot{.path = root.path()}, MountSpec::proc(), DeviceSetup{}, MaskPaths{}, EnterRoot{},
+               RemountReadonly{}}
+          .compile({.user_namespace = user})
+          .value();
   REQUIRE(plan.operations().size() > 50);
   LaunchOptions options = probe_options(user);
   options.namespaces |= Namespace::uts | Namespace::ipc;
@@ -190,7 +193,11 @@ TEST_CASE("child: 1,000 launches beside 8 threads that allocate all the time: no
     for (int i = 0; i < count; ++i) {
       const bool user = i % 4 == 1;
       LaunchReport report;
-      result<Child> child = launch(user ? plan_for_user : plan, user ? options_for_user : i % 4 == 3 ? options_for_other : options, &report);
+      result<Child> child = launch(user ? plan_for_user : plan,
+                                   user         ? options_for_user
+                                   : i % 4 == 3 ? options_for_other
+                                                : options,
+                                   &report);
       const ExitStatus status = child ? child.assume_value().wait().value() : ExitStatus{};
       if (child && status == ExitStatus{3, 0, false}) {
         ++good;
@@ -223,7 +230,7 @@ TEST_CASE("child: 1,000 launches beside 8 threads that allocate all the time: no
   CHECK(problems == "");
   CHECK(good == 1000);
   CHECK(descriptors_after == descriptors);
-  CHECK(mappings_after <= mappings + 20);  // the allocator's own; a leaked stack would be two a launch
+  CHECK(mappings_after <= mappings + 20);               // the allocator's own; a leaked stack would be two a launch
   CHECK(waitpid(-1, nullptr, WNOHANG | __WALL) == -1);  // ECHILD: no child is left
   CHECK(taken < std::chrono::seconds{60});
   std::cout << "1,000 launches beside 8 busy threads: " << std::chrono::duration_cast<std::chrono::milliseconds>(taken).count() << " ms\n";

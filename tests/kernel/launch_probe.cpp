@@ -4,7 +4,6 @@
 // The program that the launcher's tests execute: says "name=value" about itself on descriptor 1, then does what its argument says. Linked
 // statically, so that it runs in a root that holds nothing else.
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

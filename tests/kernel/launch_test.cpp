@@ -2,7 +2,6 @@
 // Copyright The rootprep authors
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -12,6 +11,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -51,7 +51,8 @@ std::string in_fork(const std::function<std::string()>& body) {
 }
 
 void become(uid_t uid) {
-  if (syscall(SYS_setgroups, 0, nullptr) != 0 || setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0) throw std::runtime_error("setresuid");
+  if (syscall(SYS_setgroups, 0, nullptr) != 0 || setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0)
+    throw std::runtime_error("setresuid");
   // As after login: exec would set it, but nothing is executed here. Without it /proc/PID belongs to root.
   if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) throw std::runtime_error("prctl");
 }
@@ -374,7 +375,8 @@ TEST_CASE("launch: a caller without any privilege") {
       const Plan nothing;
       LaunchOptions options = probe_options();
       const Outcome outcome = launch_probe(nothing, options);
-      const bool as_expected = outcome.launched.has_error() && outcome.report.stage == LaunchStage::clone && outcome.launched.assume_error().is_errno(EPERM);
+      const bool as_expected =
+          outcome.launched.has_error() && outcome.report.stage == LaunchStage::clone && outcome.launched.assume_error().is_errno(EPERM);
       return as_expected ? where(outcome, nothing) : "not refused";
     });
     CHECK(found.find("add Namespace::user") != std::string::npos);
@@ -521,8 +523,10 @@ TEST_CASE("launch: a program that cannot be executed is told apart from a root t
     }
     std::string explained = where(outcome, plan);
     const std::string& loader = outcome.report.exec.interpreter;
-    if (const std::size_t at = explained.find(loader); row.interpreter == "*" && at != std::string::npos) explained.replace(at, loader.size(), "LOADER");
-    if (const std::size_t at = explained.find("an ELF file for "); at != std::string::npos) explained.replace(at + 16, explained.find(',', at) - at - 16, "MACHINE");
+    if (const std::size_t at = explained.find(loader); row.interpreter == "*" && at != std::string::npos)
+      explained.replace(at, loader.size(), "LOADER");
+    if (const std::size_t at = explained.find("an ELF file for "); at != std::string::npos)
+      explained.replace(at + 16, explained.find(',', at) - at - 16, "MACHINE");
     if (row.error_number == EACCES && row.program == "/noexec/probe") CHECK(outcome.report.exec.noexec);
     text += "exec " + row.program + "\n" + explained + "\n";
   }
@@ -549,17 +553,43 @@ TEST_CASE("launch: a wrong option is a clear error before any side effect") {
       {"a relative directory", nothing, [](LaunchOptions& o) { o.working_directory = "work"; }},
       {"a host name of the host", nothing, [](LaunchOptions& o) { o.hostname = "box"; }},
       {"a long host name", nothing, [](LaunchOptions& o) { o.namespaces |= Namespace::uts, o.hostname = std::string(65, 'x'); }},
-      {"maps without a namespace", nothing, [](LaunchOptions& o) { o.uid_maps = {{0, 0, 1}}; }},
-      {"an empty map", nothing, [](LaunchOptions& o) { o.namespaces |= Namespace::user, o.uid_maps = {{0, 0, 0}}; }},
-      {"a map beyond the last id", nothing, [](LaunchOptions& o) { o.namespaces |= Namespace::user, o.gid_maps = {{1, 0, 0xFFFF'FFFF}}; }},
+      {"maps without a namespace", nothing,
+       [](LaunchOptions& o) {
+         o.uid_maps = {{0, 0, 1}};
+       }},
+      {"an empty map", nothing,
+       [](LaunchOptions& o) {
+         o.namespaces |= Namespace::user, o.uid_maps = {{0, 0, 0}};
+       }},
+      {"a map beyond the last id", nothing,
+       [](LaunchOptions& o) {
+         o.namespaces |= Namespace::user, o.gid_maps = {{1, 0, 0xFFFF'FFFF}};
+       }},
       {"setgroups without a namespace", nothing, [](LaunchOptions& o) { o.deny_setgroups = true; }},
-      {"a user that is not mapped", nothing, [](LaunchOptions& o) { o.namespaces |= Namespace::user, o.credentials = Credentials{1000, 0, {}}; }},
-      {"a group that is not mapped", nothing, [](LaunchOptions& o) { o.namespaces |= Namespace::user, o.credentials = Credentials{0, 1000, {}}; }},
+      {"a user that is not mapped", nothing,
+       [](LaunchOptions& o) {
+         o.namespaces |= Namespace::user, o.credentials = Credentials{1000, 0, {}};
+       }},
+      {"a group that is not mapped", nothing,
+       [](LaunchOptions& o) {
+         o.namespaces |= Namespace::user, o.credentials = Credentials{0, 1000, {}};
+       }},
       {"groups that cannot be set", nothing,
-       [](LaunchOptions& o) { o.namespaces |= Namespace::user, o.deny_setgroups = true, o.credentials = Credentials{0, 0, {0}}; }},
-      {"a closed descriptor", nothing, [](LaunchOptions& o) { o.pass_descriptors = {{987654, 3}}; }},
-      {"no number for a descriptor", nothing, [](LaunchOptions& o) { o.pass_descriptors = {{0, -1}}; }},
-      {"one number for two descriptors", nothing, [](LaunchOptions& o) { o.pass_descriptors = {{0, 3}, {1, 3}}; }},
+       [](LaunchOptions& o) {
+         o.namespaces |= Namespace::user, o.deny_setgroups = true, o.credentials = Credentials{0, 0, {0}};
+       }},
+      {"a closed descriptor", nothing,
+       [](LaunchOptions& o) {
+         o.pass_descriptors = {{987654, 3}};
+       }},
+      {"no number for a descriptor", nothing,
+       [](LaunchOptions& o) {
+         o.pass_descriptors = {{0, -1}};
+       }},
+      {"one number for two descriptors", nothing,
+       [](LaunchOptions& o) {
+         o.pass_descriptors = {{0, 3}, {1, 3}};
+       }},
       {"a signal that there is not", nothing, [](LaunchOptions& o) { o.parent_death_signal = 65; }},
       {"a umask of too many bits", nothing, [](LaunchOptions& o) { o.umask = 01000; }},
       {"a terminal without a session", nothing, [](LaunchOptions& o) { o.controlling_terminal = true; }},
@@ -701,9 +731,10 @@ TEST_CASE("launch: whatever system call of the child fails, it is an error with 
   options.parent_death_signal = SIGKILL;
   options.signals = SignalState::inherit;
   options.credentials = Credentials{};
-  // A failure of these is without harm: a limit that is not raised, a mask that cannot fail, a parent that cannot be asked, a system call for which
-  // there is another way. A report that cannot be written is a child that has not reported.
-  const std::map<long, std::string> harmless = {{SYS_prlimit64, "prlimit64"}, {SYS_umask, "umask"}, {SYS_ppoll, "ppoll"}, {SYS_close_range, "close_range"}};
+  // A failure of these is without harm: a limit that is not raised, a mask that cannot fail, a parent that cannot be asked, a system call
+  // for which there is another way. A report that cannot be written is a child that has not reported.
+  const std::map<long, std::string> harmless = {
+      {SYS_prlimit64, "prlimit64"}, {SYS_umask, "umask"}, {SYS_ppoll, "ppoll"}, {SYS_close_range, "close_range"}};
   long swept = 0;
   for (long index = 0; index < 500; ++index) {
     FailingKernel kernel{index, EPERM};

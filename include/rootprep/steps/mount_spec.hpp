@@ -25,17 +25,20 @@ struct TmpfsOptions {
   std::uint64_t size = 0;    // bytes; 0: half of the memory (the kernel's default)
   std::uint32_t mode = 0;    // octal, of its root; 0: 01777 (the kernel's default)
   std::uint64_t inodes = 0;  // 0: the kernel's default
+  bool operator==(const TmpfsOptions&) const = default;
 };
 
 struct ProcOptions {
   std::string hidepid{};  // "off", "noaccess", "invisible", "ptraceable" (Linux 5.8), or "0".."2","4"
   bool only_pids = false;  // subset=pid (Linux 5.8)
+  bool operator==(const ProcOptions&) const = default;
 };
 
 struct DevptsOptions {
   std::uint32_t mode = 0620;             // of a slave
   std::uint32_t ptmx_mode = 0666;        // of its ptmx; the kernel's default 0000 lets nobody in
   std::optional<std::uint32_t> gid{};    // group of a slave; 5 is "tty" on most systems. Must be mapped in a user namespace.
+  bool operator==(const DevptsOptions&) const = default;
 };
 
 // One mount at one place inside the new root.
