@@ -13,7 +13,11 @@ Execution::Execution(const Plan& plan, Kernel& kernel) : frame_(std::make_unique
 }
 Execution::~Execution() = default;
 
-const Report& Execution::run() noexcept {
+const Report& Execution::run() & noexcept {
+  child::execute(*frame_);
+  return frame_->report;
+}
+Report Execution::run() && noexcept {
   child::execute(*frame_);
   return frame_->report;
 }
