@@ -52,7 +52,7 @@ Value Value::bytes(std::span<const std::byte> bytes) {
 namespace {
 
 constexpr std::size_t max_operations = 1U << 20U;
-constexpr std::size_t max_slots = 0xFFF0;
+constexpr std::size_t max_slots = 0x3FFF;  // a hole in a text has 14 bits for its slot
 constexpr std::size_t max_data = 1U << 30U;
 
 // Jumps are relative to a region until finish() joins the two: the top bit marks a label.
@@ -306,7 +306,7 @@ Argument PlanBuilder::argument(const Value& value) {
 
 Fd PlanBuilder::new_slot(std::string_view name) {
   State& s = *state_;
-  if (s.slots.size() >= 0x3FFF) {  // a hole in a text has 14 bits for its slot
+  if (s.slots.size() >= max_slots) {
     fail(PlanErrc::too_large, "Plan.slots", std::to_string(s.slots.size()), "at most 16383 descriptors");
     return Fd{Fd::Kind::slot, 0};
   }
