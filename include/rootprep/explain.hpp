@@ -42,8 +42,8 @@ ROOTPREP_EXPORT std::string describe(const Report& report, const Plan& plan);
 
 // A cause that errors can have: a row of the table that explain() reads. The id is stable: for search, for scripts, for documentation.
 struct Hint {
-  std::string_view id{};    // "RP-PIVOT-NOT-MOUNTPOINT"
-  std::string symptom{};    // "pivot_root: EINVAL"
+  std::string_view id{};  // "RP-PIVOT-NOT-MOUNTPOINT"
+  std::string symptom{};  // "pivot_root: EINVAL"
   std::string_view cause{};
   std::string_view remedy{};
   bool operator==(const Hint&) const = default;

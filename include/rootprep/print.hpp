@@ -26,10 +26,11 @@ namespace rootprep {
 //     ...
 //   body: inside the new root
 //   step 1  mount proc on /proc
-//    12  openat2(root, "proc", {flags=O_RDONLY|O_CLOEXEC|O_PATH, resolve=...}, 24) = fd3 [ENOENT -> 14: the target does not exist: created] [then -> 15]
+//    12  openat2(root, "proc", {flags=O_RDONLY|O_CLOEXEC|O_PATH, resolve=...}, 24) = fd3 [ENOENT -> 14: the target does not exist: created]
+//    [then -> 15]
 //
-// One line an operation, in the notation of strace(1): names, argument order, flags and their order, quoting. The numbers are the indices of
-// Plan::operations() and Plan::steps(), as in Error. Instead of descriptor numbers, which do not exist yet, it shows Plan::slot_name().
+// One line an operation, in the notation of strace(1): names, argument order, flags and their order, quoting. The numbers are the indices
+// of Plan::operations() and Plan::steps(), as in Error. Instead of descriptor numbers, which do not exist yet, it shows Plan::slot_name().
 // "/proc/self/fd/{fd3}" is a path that gets the number of fd3 when it runs. In brackets: errnos that are no failure ("[EEXIST ok]") and
 // jumps. Bytes to be written are cut after 256, texts never.
 ROOTPREP_EXPORT std::string to_text(const Plan& plan);

@@ -21,7 +21,8 @@ using explaining::Row;
 
 constexpr std::size_t columns = 100;
 
-// Where a line may end: after a space, or inside a long call after a flag, an option or a layer. What is left whole may be longer than the line.
+// Where a line may end: after a space, or inside a long call after a flag, an option or a layer. What is left whole may be longer than the
+// line.
 std::size_t break_before(std::string_view text, std::size_t limit) {
   const std::size_t space = text.rfind(' ', limit);
   if (space != std::string_view::npos && space > 0) return space + 1;
@@ -112,11 +113,13 @@ void append_kernel_message(std::string& out, std::string_view message) {
   }
 }
 
-std::string step_text(const Plan& plan, std::size_t step) { return std::to_string(step) + ": " + print::printable(plan.steps()[step].description); }
+std::string step_text(const Plan& plan, std::size_t step) {
+  return std::to_string(step) + ": " + print::printable(plan.steps()[step].description);
+}
 
 std::string event_text(const Plan& plan, const Deviation& event) {
-  return "step " + step_text(plan, event.step) + ": " + (event.note.empty() ? "another way was taken" : print::printable(event.note)) + " (" +
-         print::call_name(plan.operations()[event.operation]) + ": " + print::errno_name(event.error_number) + ", operation " +
+  return "step " + step_text(plan, event.step) + ": " + (event.note.empty() ? "another way was taken" : print::printable(event.note)) +
+         " (" + print::call_name(plan.operations()[event.operation]) + ": " + print::errno_name(event.error_number) + ", operation " +
          std::to_string(event.operation) + ')';
 }
 
@@ -145,12 +148,14 @@ std::string explain(const Error& error, const Plan& plan, const Report* report) 
   std::string out;
   const bool has_operation = error.operation < plan.operations().size();
   if (error.step < plan.steps().size()) {
-    append_wrapped(out, "step " + std::to_string(error.step) + " failed: " + print::printable(plan.steps()[error.step].description), "", "  ");
+    append_wrapped(out, "step " + std::to_string(error.step) + " failed: " + print::printable(plan.steps()[error.step].description), "",
+                   "  ");
   } else {
     out += has_operation ? "an operation failed\n" : error.domain == Domain::plan ? "the plan cannot be made\n" : "launching failed\n";
   }
   if (has_operation) {
-    append_wrapped(out, "operation " + std::to_string(error.operation) + ": " + print::call(plan, plan.operations()[error.operation]), "  ", "    ");
+    append_wrapped(out, "operation " + std::to_string(error.operation) + ": " + print::call(plan, plan.operations()[error.operation]), "  ",
+                   "    ");
   } else if (const std::string_view name = print::system_call_name(error.system_call); error.system_call != 0) {
     out += "  system call: " + (name.empty() ? "number " + std::to_string(error.system_call) : std::string{name}) + '\n';
   }

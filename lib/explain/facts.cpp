@@ -9,11 +9,15 @@
 namespace rootprep::explaining {
 namespace {
 
-bool is_call(const Operation& op, std::string_view name) { return op.kind == OperationKind::system_call && print::system_call_name(op.number) == name; }
+bool is_call(const Operation& op, std::string_view name) {
+  return op.kind == OperationKind::system_call && print::system_call_name(op.number) == name;
+}
 
 bool is_null(const Argument& argument) noexcept { return argument.source == ArgumentSource::immediate && argument.value == 0; }
 
-bool names_a_mount_type(const Operation& op) { return is_call(op, "mount") && !is_null(op.arguments[2]) && (op.arguments[3].value & abi::ms_remount) == 0; }
+bool names_a_mount_type(const Operation& op) {
+  return is_call(op, "mount") && !is_null(op.arguments[2]) && (op.arguments[3].value & abi::ms_remount) == 0;
+}
 
 constexpr std::uint64_t propagation_flags = abi::ms_private | abi::ms_slave | abi::ms_shared | abi::ms_unbindable;
 
@@ -53,7 +57,8 @@ std::optional<std::uint64_t> Facts::number(std::size_t argument) const {
 std::optional<std::string> Facts::text(std::size_t argument) const {
   if (operation_ == nullptr || argument >= operation_->argument_count) return std::nullopt;
   const Argument& a = operation_->arguments[argument];
-  const bool has_text = a.source == ArgumentSource::string || a.source == ArgumentSource::text || a.source == ArgumentSource::descriptor_path;
+  const bool has_text =
+      a.source == ArgumentSource::string || a.source == ArgumentSource::text || a.source == ArgumentSource::descriptor_path;
   return has_text ? std::optional{print::text_of(*plan_, a)} : std::nullopt;
 }
 
@@ -84,9 +89,7 @@ bool Facts::sets_option() const {
 
 bool Facts::in_prologue() const noexcept { return plan_ != nullptr && error_.operation < plan_->prologue_size(); }
 
-std::optional<bool> Facts::user_namespace() const {
-  return plan_ == nullptr ? std::nullopt : std::optional{plan_->for_user_namespace()};
-}
+std::optional<bool> Facts::user_namespace() const { return plan_ == nullptr ? std::nullopt : std::optional{plan_->for_user_namespace()}; }
 
 std::optional<bool> Facts::root_was_made_a_mount() const {
   if (plan_ == nullptr || operation_ == nullptr || plan_->parts().root_slot == no_slot) return std::nullopt;
@@ -114,7 +117,8 @@ std::optional<bool> Facts::separated_from_host() const {
   const auto before = plan_->operations().first(error_.operation);
   return std::any_of(before.begin(), before.end(), [&](const Operation& op) {
     if (op.kind == OperationKind::make_parent_private) return true;
-    return is_call(op, "mount") && (op.arguments[3].value & (abi::ms_private | abi::ms_slave)) != 0 && (op.arguments[3].value & abi::ms_rec) != 0;
+    return is_call(op, "mount") && (op.arguments[3].value & (abi::ms_private | abi::ms_slave)) != 0 &&
+           (op.arguments[3].value & abi::ms_rec) != 0;
   });
 }
 
@@ -140,8 +144,10 @@ std::optional<std::size_t> Facts::lower_layers() const {
   }
   std::size_t count = 0;
   for (const Operation& op : plan_->operations().first(error_.operation)) {
-    if (is_call(op, "fsconfig") && op.arguments[0] == operation_->arguments[0] && print::text_of(*plan_, op.arguments[2]) == "lowerdir+") count += 1;
-    if (is_call(op, "fsconfig") && op.arguments[0] == operation_->arguments[0] && print::text_of(*plan_, op.arguments[2]) == "lowerdir") return std::nullopt;
+    if (is_call(op, "fsconfig") && op.arguments[0] == operation_->arguments[0] && print::text_of(*plan_, op.arguments[2]) == "lowerdir+")
+      count += 1;
+    if (is_call(op, "fsconfig") && op.arguments[0] == operation_->arguments[0] && print::text_of(*plan_, op.arguments[2]) == "lowerdir")
+      return std::nullopt;
   }
   return count;
 }

@@ -47,7 +47,7 @@ class Facts {
   std::optional<bool> root_was_made_a_mount() const;
   std::optional<bool> separated_from_host() const;
   std::optional<bool> enters_by_chroot_before() const;
-  std::size_t options_size() const;         // bytes of mount(2)'s data at most
+  std::size_t options_size() const;  // bytes of mount(2)'s data at most
   std::optional<std::size_t> lower_layers() const;
   std::optional<bool> has_upper() const;
 

@@ -16,7 +16,7 @@ struct Row {
   std::string_view id{};
   std::string_view calls{};  // "mount fsconfig", separated by spaces; empty: any
   Domain domain = Domain::kernel;
-  int codes[3] = {};         // 0: unused; none used: any
+  int codes[3] = {};                               // 0: unused; none used: any
   Match (*matches)(const Facts& facts) = nullptr;  // nullptr: possible
   std::string_view cause{};
   std::string_view remedy{};

@@ -21,33 +21,42 @@ struct Name {
 };
 
 // strerrorname_np(3) is of glibc alone. Those that the calls of this library can answer with.
-#define ROOTPREP_ERRNO(name) Name{name, #name}
+#define ROOTPREP_ERRNO(name) \
+  Name { name, #name }
 constexpr Name error_names[] = {
-    ROOTPREP_ERRNO(EPERM),        ROOTPREP_ERRNO(ENOENT),     ROOTPREP_ERRNO(ESRCH),     ROOTPREP_ERRNO(EINTR),      ROOTPREP_ERRNO(EIO),
-    ROOTPREP_ERRNO(ENXIO),        ROOTPREP_ERRNO(E2BIG),      ROOTPREP_ERRNO(ENOEXEC),   ROOTPREP_ERRNO(EBADF),      ROOTPREP_ERRNO(ECHILD),
-    ROOTPREP_ERRNO(EAGAIN),       ROOTPREP_ERRNO(ENOMEM),     ROOTPREP_ERRNO(EACCES),    ROOTPREP_ERRNO(EFAULT),     ROOTPREP_ERRNO(ENOTBLK),
-    ROOTPREP_ERRNO(EBUSY),        ROOTPREP_ERRNO(EEXIST),     ROOTPREP_ERRNO(EXDEV),     ROOTPREP_ERRNO(ENODEV),     ROOTPREP_ERRNO(ENOTDIR),
-    ROOTPREP_ERRNO(EISDIR),       ROOTPREP_ERRNO(EINVAL),     ROOTPREP_ERRNO(ENFILE),    ROOTPREP_ERRNO(EMFILE),     ROOTPREP_ERRNO(ENOTTY),
-    ROOTPREP_ERRNO(ETXTBSY),      ROOTPREP_ERRNO(EFBIG),      ROOTPREP_ERRNO(ENOSPC),    ROOTPREP_ERRNO(ESPIPE),     ROOTPREP_ERRNO(EROFS),
-    ROOTPREP_ERRNO(EMLINK),       ROOTPREP_ERRNO(EPIPE),      ROOTPREP_ERRNO(ERANGE),    ROOTPREP_ERRNO(EDEADLK),    ROOTPREP_ERRNO(ENAMETOOLONG),
-    ROOTPREP_ERRNO(ENOLCK),       ROOTPREP_ERRNO(ENOSYS),     ROOTPREP_ERRNO(ENOTEMPTY), ROOTPREP_ERRNO(ELOOP),      ROOTPREP_ERRNO(ENODATA),
-    ROOTPREP_ERRNO(EPROTO),       ROOTPREP_ERRNO(EBADMSG),    ROOTPREP_ERRNO(EOVERFLOW), ROOTPREP_ERRNO(ELIBBAD),    ROOTPREP_ERRNO(EUSERS),
-    ROOTPREP_ERRNO(EOPNOTSUPP),   ROOTPREP_ERRNO(ETIMEDOUT),  ROOTPREP_ERRNO(EALREADY),  ROOTPREP_ERRNO(EINPROGRESS), ROOTPREP_ERRNO(ESTALE),
-    ROOTPREP_ERRNO(EUCLEAN),      ROOTPREP_ERRNO(EREMOTEIO),  ROOTPREP_ERRNO(EDQUOT),    ROOTPREP_ERRNO(ENOMEDIUM),  ROOTPREP_ERRNO(EMEDIUMTYPE),
-    ROOTPREP_ERRNO(ECANCELED),    ROOTPREP_ERRNO(ENOKEY),     ROOTPREP_ERRNO(ENETDOWN),  ROOTPREP_ERRNO(ENOTCONN),   ROOTPREP_ERRNO(ECONNREFUSED),
+    ROOTPREP_ERRNO(EPERM),       ROOTPREP_ERRNO(ENOENT),     ROOTPREP_ERRNO(ESRCH),        ROOTPREP_ERRNO(EINTR),
+    ROOTPREP_ERRNO(EIO),         ROOTPREP_ERRNO(ENXIO),      ROOTPREP_ERRNO(E2BIG),        ROOTPREP_ERRNO(ENOEXEC),
+    ROOTPREP_ERRNO(EBADF),       ROOTPREP_ERRNO(ECHILD),     ROOTPREP_ERRNO(EAGAIN),       ROOTPREP_ERRNO(ENOMEM),
+    ROOTPREP_ERRNO(EACCES),      ROOTPREP_ERRNO(EFAULT),     ROOTPREP_ERRNO(ENOTBLK),      ROOTPREP_ERRNO(EBUSY),
+    ROOTPREP_ERRNO(EEXIST),      ROOTPREP_ERRNO(EXDEV),      ROOTPREP_ERRNO(ENODEV),       ROOTPREP_ERRNO(ENOTDIR),
+    ROOTPREP_ERRNO(EISDIR),      ROOTPREP_ERRNO(EINVAL),     ROOTPREP_ERRNO(ENFILE),       ROOTPREP_ERRNO(EMFILE),
+    ROOTPREP_ERRNO(ENOTTY),      ROOTPREP_ERRNO(ETXTBSY),    ROOTPREP_ERRNO(EFBIG),        ROOTPREP_ERRNO(ENOSPC),
+    ROOTPREP_ERRNO(ESPIPE),      ROOTPREP_ERRNO(EROFS),      ROOTPREP_ERRNO(EMLINK),       ROOTPREP_ERRNO(EPIPE),
+    ROOTPREP_ERRNO(ERANGE),      ROOTPREP_ERRNO(EDEADLK),    ROOTPREP_ERRNO(ENAMETOOLONG), ROOTPREP_ERRNO(ENOLCK),
+    ROOTPREP_ERRNO(ENOSYS),      ROOTPREP_ERRNO(ENOTEMPTY),  ROOTPREP_ERRNO(ELOOP),        ROOTPREP_ERRNO(ENODATA),
+    ROOTPREP_ERRNO(EPROTO),      ROOTPREP_ERRNO(EBADMSG),    ROOTPREP_ERRNO(EOVERFLOW),    ROOTPREP_ERRNO(ELIBBAD),
+    ROOTPREP_ERRNO(EUSERS),      ROOTPREP_ERRNO(EOPNOTSUPP), ROOTPREP_ERRNO(ETIMEDOUT),    ROOTPREP_ERRNO(EALREADY),
+    ROOTPREP_ERRNO(EINPROGRESS), ROOTPREP_ERRNO(ESTALE),     ROOTPREP_ERRNO(EUCLEAN),      ROOTPREP_ERRNO(EREMOTEIO),
+    ROOTPREP_ERRNO(EDQUOT),      ROOTPREP_ERRNO(ENOMEDIUM),  ROOTPREP_ERRNO(EMEDIUMTYPE),  ROOTPREP_ERRNO(ECANCELED),
+    ROOTPREP_ERRNO(ENOKEY),      ROOTPREP_ERRNO(ENETDOWN),   ROOTPREP_ERRNO(ENOTCONN),     ROOTPREP_ERRNO(ECONNREFUSED),
 };
 #undef ROOTPREP_ERRNO
 
 // What the launcher calls besides the plan: not in syscalls.def, because no plan holds them.
-#define ROOTPREP_LAUNCHER_CALL(name) Name{SYS_##name, #name}
+#define ROOTPREP_LAUNCHER_CALL(name) \
+  Name { SYS_##name, #name }
 constexpr Name launcher_calls[] = {
-    ROOTPREP_LAUNCHER_CALL(clone),     ROOTPREP_LAUNCHER_CALL(clone3),    ROOTPREP_LAUNCHER_CALL(execve),
-    ROOTPREP_LAUNCHER_CALL(execveat),  ROOTPREP_LAUNCHER_CALL(setresuid), ROOTPREP_LAUNCHER_CALL(setresgid),
-    ROOTPREP_LAUNCHER_CALL(setuid),    ROOTPREP_LAUNCHER_CALL(setgid),    ROOTPREP_LAUNCHER_CALL(setgroups),
-    ROOTPREP_LAUNCHER_CALL(prctl),     ROOTPREP_LAUNCHER_CALL(pipe2),     ROOTPREP_LAUNCHER_CALL(mmap),
-    ROOTPREP_LAUNCHER_CALL(wait4),     ROOTPREP_LAUNCHER_CALL(waitid),    ROOTPREP_LAUNCHER_CALL(kill),
-    ROOTPREP_LAUNCHER_CALL(setsid),    ROOTPREP_LAUNCHER_CALL(setpgid),   ROOTPREP_LAUNCHER_CALL(ioctl),
-    ROOTPREP_LAUNCHER_CALL(fcntl),     ROOTPREP_LAUNCHER_CALL(capset),    ROOTPREP_LAUNCHER_CALL(socketpair),
+    ROOTPREP_LAUNCHER_CALL(clone),      ROOTPREP_LAUNCHER_CALL(clone3),
+    ROOTPREP_LAUNCHER_CALL(execve),     ROOTPREP_LAUNCHER_CALL(execveat),
+    ROOTPREP_LAUNCHER_CALL(setresuid),  ROOTPREP_LAUNCHER_CALL(setresgid),
+    ROOTPREP_LAUNCHER_CALL(setuid),     ROOTPREP_LAUNCHER_CALL(setgid),
+    ROOTPREP_LAUNCHER_CALL(setgroups),  ROOTPREP_LAUNCHER_CALL(prctl),
+    ROOTPREP_LAUNCHER_CALL(pipe2),      ROOTPREP_LAUNCHER_CALL(mmap),
+    ROOTPREP_LAUNCHER_CALL(wait4),      ROOTPREP_LAUNCHER_CALL(waitid),
+    ROOTPREP_LAUNCHER_CALL(kill),       ROOTPREP_LAUNCHER_CALL(setsid),
+    ROOTPREP_LAUNCHER_CALL(setpgid),    ROOTPREP_LAUNCHER_CALL(ioctl),
+    ROOTPREP_LAUNCHER_CALL(fcntl),      ROOTPREP_LAUNCHER_CALL(capset),
+    ROOTPREP_LAUNCHER_CALL(socketpair),
 #ifdef SYS_fork
     ROOTPREP_LAUNCHER_CALL(fork),
 #endif
@@ -128,7 +137,8 @@ std::string open_how(const abi::open_how& how) {
 std::string mount_attr(const abi::mount_attr& attributes) {
   return "{attr_set=" + flag_set(ArgumentKind::mount_attributes, attributes.attr_set) +
          ", attr_clr=" + flag_set(ArgumentKind::mount_attributes, attributes.attr_clr) +
-         ", propagation=" + flag_set(ArgumentKind::mount_flags, attributes.propagation) + ", userns_fd=" + decimal(attributes.userns_fd) + '}';
+         ", propagation=" + flag_set(ArgumentKind::mount_flags, attributes.propagation) + ", userns_fd=" + decimal(attributes.userns_fd) +
+         '}';
 }
 
 std::string quoted_bytes(std::span<const std::byte> bytes) {
@@ -220,8 +230,8 @@ std::string_view what_to_create(Create create) noexcept {
 
 std::string open_in_root(const Plan& plan, const Operation& op) {
   const auto create = static_cast<Create>(op.arguments[3].value);
-  std::string text = "open_in_root(" + plain(plan, op.arguments[0]) + ", " + plain(plan, op.arguments[1]) + ", " + open_flags(op.arguments[2].value) + ", " +
-                     std::string{what_to_create(create)};
+  std::string text = "open_in_root(" + plain(plan, op.arguments[0]) + ", " + plain(plan, op.arguments[1]) + ", " +
+                     open_flags(op.arguments[2].value) + ", " + std::string{what_to_create(create)};
   if (create == Create::like_source) text += plain(plan, op.arguments[5]);
   if (create != Create::nothing) text += ", " + octal(op.arguments[4].value);
   return text + ')';
@@ -236,8 +246,9 @@ std::string verification(const Plan& plan, const Operation& op) {
     return text + ')';
   }
   const std::uint64_t clear = op.argument_count > 4 ? op.arguments[4].value : 0;
-  return "verify_filesystem(" + first + (magic_or_type == 0 ? "any" : enumerator(ArgumentKind::filesystem_magic, magic_or_type)) + ", set " +
-         flag_set(ArgumentKind::statfs_flags, op.arguments[3].value) + ", clear " + flag_set(ArgumentKind::statfs_flags, clear) + ')';
+  return "verify_filesystem(" + first + (magic_or_type == 0 ? "any" : enumerator(ArgumentKind::filesystem_magic, magic_or_type)) +
+         ", set " + flag_set(ArgumentKind::statfs_flags, op.arguments[3].value) + ", clear " + flag_set(ArgumentKind::statfs_flags, clear) +
+         ')';
 }
 
 std::string_view way(RootEntry entry) noexcept {
@@ -343,7 +354,8 @@ std::string text_of(const Plan& plan, const Argument& argument) {
 }
 
 std::span<const std::byte> bytes_of(const Plan& plan, const Argument& argument) noexcept {
-  if (argument.source != ArgumentSource::blob || argument.value > plan.data().size() || argument.size > plan.data().size() - argument.value) return {};
+  if (argument.source != ArgumentSource::blob || argument.value > plan.data().size() || argument.size > plan.data().size() - argument.value)
+    return {};
   return plan.data().subspan(argument.value, argument.size);
 }
 
@@ -359,7 +371,8 @@ std::string call_name(const Operation& op) {
     case OperationKind::make_parent_private: return "make_parent_private";
     case OperationKind::hide_host_filesystems: return "hide_host_filesystems";
     case OperationKind::remount_bind: return "remount_bind";
-    case OperationKind::verify: return static_cast<Verification>(op.arguments[1].value) == Verification::node ? "verify_node" : "verify_filesystem";
+    case OperationKind::verify:
+      return static_cast<Verification>(op.arguments[1].value) == Verification::node ? "verify_node" : "verify_filesystem";
   }
   return "?";
 }
@@ -371,11 +384,12 @@ std::string call(const Plan& plan, const Operation& op) {
     case OperationKind::user_function: return "user_function(" + std::to_string(op.arguments[1].size) + " bytes)";
     case OperationKind::open_in_root: return open_in_root(plan, op);
     case OperationKind::make_parent_private:
-      return "make_parent_private(" + plain(plan, op.arguments[0]) + ", " + flag_set(ArgumentKind::mount_flags, op.arguments[1].value) + ')';
+      return "make_parent_private(" + plain(plan, op.arguments[0]) + ", " + flag_set(ArgumentKind::mount_flags, op.arguments[1].value) +
+             ')';
     case OperationKind::hide_host_filesystems: return "hide_host_filesystems(" + plain(plan, op.arguments[0]) + ')';
     case OperationKind::remount_bind:
-      return "remount_bind(" + plain(plan, op.arguments[0]) + ", set " + flag_set(ArgumentKind::mount_flags, op.arguments[1].value) + ", clear " +
-             flag_set(ArgumentKind::mount_flags, op.arguments[2].value) + ')';
+      return "remount_bind(" + plain(plan, op.arguments[0]) + ", set " + flag_set(ArgumentKind::mount_flags, op.arguments[1].value) +
+             ", clear " + flag_set(ArgumentKind::mount_flags, op.arguments[2].value) + ')';
     case OperationKind::verify: return verification(plan, op);
   }
   return "?";

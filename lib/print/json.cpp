@@ -24,10 +24,12 @@
 //     "steps": [{"description": "mount proc on /proc"}, {"description": ..., "optional": true, "depth": 1}],
 //     "operations": [{"step": 0, "call": "mkdirat", "arguments": [{"slot": 3}, "proc", {"mode": "0755"}], "allowed": ["EEXIST"]}, ...] }
 //
-// An argument is: a number; a string (an address of it); null (no address); {"slot": N} a descriptor; {"path_of": N} its path in /proc/self/fd;
+// An argument is: a number; a string (an address of it); null (no address); {"slot": N} a descriptor; {"path_of": N} its path in
+// /proc/self/fd;
 // {"text": ["lowerdir=", {"slot": N}]} a text with such paths in it; {"held": N} a descriptor of the caller; {"flags": "MS_BIND|MS_REC"};
-// {"name": "FSCONFIG_CMD_CREATE"}; {"mode": "S_IFCHR|0666"}; {"device": [1, 3]}; {"open_how": {...}}, {"mount_attr": {...}}; {"content": "a\n"}
-// bytes that are text, {"bytes": "00ff"} other ones in hexadecimal. A string that is not UTF-8 is {"base64": "..."} wherever a string may be.
+// {"name": "FSCONFIG_CMD_CREATE"}; {"mode": "S_IFCHR|0666"}; {"device": [1, 3]}; {"open_how": {...}}, {"mount_attr": {...}}; {"content":
+// "a\n"} bytes that are text, {"bytes": "00ff"} other ones in hexadecimal. A string that is not UTF-8 is {"base64": "..."} wherever a
+// string may be.
 namespace rootprep {
 namespace {
 
@@ -172,13 +174,17 @@ int errno_of(std::string_view name) {
 bool is_utf8(std::string_view text) noexcept {
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t more = lead < 0x80 ? 0 : lead >= 0xC2 && lead < 0xE0 ? 1 : lead >= 0xE0 && lead < 0xF0 ? 2 : lead >= 0xF0 && lead < 0xF5 ? 3 : 9;
+    const std::size_t more = lead < 0x80                   ? 0
+                             : lead >= 0xC2 && lead < 0xE0 ? 1
+                             : lead >= 0xE0 && lead < 0xF0 ? 2
+                             : lead >= 0xF0 && lead < 0xF5 ? 3
+                                                           : 9;
     if (more == 9 || i + more >= text.size()) return false;
     for (std::size_t k = 1; k <= more; ++k) {
       const auto byte = static_cast<unsigned char>(text[i + k]);
       unsigned low = 0x80;
       unsigned high = 0xBF;
-      if (k == 1 && lead == 0xE0) low = 0xA0;  // no longer form of a shorter one
+      if (k == 1 && lead == 0xE0) low = 0xA0;   // no longer form of a shorter one
       if (k == 1 && lead == 0xED) high = 0x9F;  // no surrogates
       if (k == 1 && lead == 0xF0) low = 0x90;
       if (k == 1 && lead == 0xF4) high = 0x8F;  // not beyond U+10FFFF
@@ -259,7 +265,9 @@ Json number_value(std::uint64_t value) {
 }
 
 Json open_how_value(const abi::open_how& how) {
-  return {{"flags", print::flags(ArgumentKind::open_flags, how.flags)}, {"mode", print::octal(how.mode)}, {"resolve", print::flags(ArgumentKind::resolve_flags, how.resolve)}};
+  return {{"flags", print::flags(ArgumentKind::open_flags, how.flags)},
+          {"mode", print::octal(how.mode)},
+          {"resolve", print::flags(ArgumentKind::resolve_flags, how.resolve)}};
 }
 Json mount_attr_value(const abi::mount_attr& attributes) {
   return {{"attr_set", print::flags(ArgumentKind::mount_attributes, attributes.attr_set)},
@@ -383,7 +391,9 @@ bool has_call_by_number(const Plan& plan) noexcept {
 class Lines {
  public:
   explicit Lines(std::string& out) : out_(out) {}
-  void member(std::string_view name, const Json& value) { out_.append(first_ ? "" : ",\n").append("  \"").append(name).append("\": ").append(value.dump()), first_ = false; }
+  void member(std::string_view name, const Json& value) {
+    out_.append(first_ ? "" : ",\n").append("  \"").append(name).append("\": ").append(value.dump()), first_ = false;
+  }
   void list(std::string_view name, const std::vector<Json>& values) {
     out_.append(first_ ? "" : ",\n").append("  \"").append(name).append("\": [");
     for (std::size_t i = 0; i < values.size(); ++i) out_.append(i == 0 ? "\n    " : ",\n    ").append(values[i].dump());
@@ -436,12 +446,14 @@ class Reader {
     (void)members.take("format");
     (void)members.take("format_version");
     if (const Json* machine = members.take("architecture"); machine != nullptr && *machine != architecture()) return bad();
-    if (!boolean(members.take("user_namespace"), parts_.user_namespace) || !number(members.take("prologue_size"), parts_.prologue_size)) return bad();
+    if (!boolean(members.take("user_namespace"), parts_.user_namespace) || !number(members.take("prologue_size"), parts_.prologue_size))
+      return bad();
     if (const Json* slot = members.take("root"); slot != nullptr && !number(slot, parts_.root_slot)) return bad();
     const Json* slots = members.take("slots");
     const Json* steps = members.take("steps");
     const Json* operations = members.take("operations");
-    if (!members.nothing_left() || slots == nullptr || !slots->is_array() || steps == nullptr || !steps->is_array() || operations == nullptr || !operations->is_array()) {
+    if (!members.nothing_left() || slots == nullptr || !slots->is_array() || steps == nullptr || !steps->is_array() ||
+        operations == nullptr || !operations->is_array()) {
       return bad();
     }
     for (const Json& slot : *slots) {
@@ -511,7 +523,8 @@ class Reader {
   bool read_operation(const Json& value, Operation& op) {
     if (!value.is_object()) return false;
     Members members{value};
-    if (!number(members.take("step"), op.step) || !read_call(members.take("call"), op) || !read_arguments(members.take("arguments"), op)) return false;
+    if (!number(members.take("step"), op.step) || !read_call(members.take("call"), op) || !read_arguments(members.take("arguments"), op))
+      return false;
     if (!optional_number(members.take("result"), op.result) || !read_errnos(members.take("allowed"), op.allowed) ||
         !read_errnos(members.take("otherwise"), op.otherwise) || !optional_number(members.take("alternative"), op.alternative) ||
         !optional_number(members.take("attempt"), op.attempt) || !optional_number(members.take("next"), op.next) ||
@@ -574,7 +587,9 @@ class Reader {
     for (const Json& entry : *value) {
       const std::size_t i = op.argument_count++;
       const std::uint64_t verification = i > 1 ? op.arguments[1].value : 0;
-      if (const SysCallInfo* info = find_syscall(long{op.number}); op.kind == OperationKind::system_call && info != nullptr && i >= info->argument_count) return false;
+      if (const SysCallInfo* info = find_syscall(long{op.number});
+          op.kind == OperationKind::system_call && info != nullptr && i >= info->argument_count)
+        return false;
       if (!read_argument(entry, kind_of(op.kind, op.number, i, verification), op.arguments[i])) return false;
     }
     return true;
@@ -619,11 +634,14 @@ class Reader {
     if (key == "text") return read_text(value, argument);
     if (key == "flags") return kind.meaning == Meaning::flags && words(value, string) && from(parse_flags(kind.flags, string));
     if (key == "name") return words(value, string) && from(parse_name(kind, string));
-    if (key == "mode") return (kind.meaning == Meaning::mode || kind.meaning == Meaning::node_mode) && words(value, string) && from(parse_mode(string));
+    if (key == "mode")
+      return (kind.meaning == Meaning::mode || kind.meaning == Meaning::node_mode) && words(value, string) && from(parse_mode(string));
     if (key == "device") {
       std::uint32_t major = 0;
       std::uint32_t minor = 0;
-      if (kind.meaning != Meaning::device || !value.is_array() || value.size() != 2 || !number(&value[0], major) || !number(&value[1], minor)) return false;
+      if (kind.meaning != Meaning::device || !value.is_array() || value.size() != 2 || !number(&value[0], major) ||
+          !number(&value[1], minor))
+        return false;
       argument.value = abi::device_number(major, minor);
       return major <= 0xFFF && minor <= 0xF'FFFF;
     }
@@ -669,7 +687,8 @@ class Reader {
         continue;
       }
       std::uint16_t slot = 0;
-      if (!piece.is_object() || piece.size() != 1 || !piece.contains("slot") || !number(&piece.front(), slot) || slot > 0x3FFF) return false;
+      if (!piece.is_object() || piece.size() != 1 || !piece.contains("slot") || !number(&piece.front(), slot) || slot > 0x3FFF)
+        return false;
       encoded += '\1';
       encoded += static_cast<char>(0x80U | (slot & 0x7FU));
       encoded += static_cast<char>(0x80U | (slot >> 7U));

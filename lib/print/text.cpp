@@ -80,7 +80,8 @@ class TextPrinter {
   // Steps that came to nothing: an option that is not set, say. A reader would look for them.
   void empty_steps_before(std::size_t step) {
     for (; next_step_ < step; ++next_step_) {
-      const bool has_children = next_step_ + 1 < plan_.steps().size() && plan_.steps()[next_step_ + 1].depth > plan_.steps()[next_step_].depth;
+      const bool has_children =
+          next_step_ + 1 < plan_.steps().size() && plan_.steps()[next_step_ + 1].depth > plan_.steps()[next_step_].depth;
       if (!has_operations_[next_step_] && !has_children) line(next_step_, ": no operations");
     }
     next_step_ = std::max(next_step_, step + 1);

@@ -104,20 +104,38 @@ TEST_CASE("explain: the call, its errno and what the plan did before decide the 
       {EPERM, 0, true, "RP-REMOUNT-LOCKED-FLAGS RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.remount_bind(Fd::held(7), abi::ms_rdonly, 0); }},
       {EPERM, 0, true, "RP-REMOUNT-LOCKED-FLAGS RP-NO-PRIVILEGE",
        [](PlanBuilder& b) { b.mount(nullptr, "/mnt", nullptr, abi::ms_remount | abi::ms_bind | abi::ms_rdonly, nullptr); }},
-      {EPERM, 0, false, "RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.mount(nullptr, "/mnt", nullptr, abi::ms_remount | abi::ms_bind | abi::ms_rdonly, nullptr); }},
-      {EPERM, 0, true, "RP-REMOUNT-LOCKED-FLAGS RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.mount_setattr(Fd::held(7), 0, {0, abi::mount_attr_nosuid, 0, 0}); }},
-      {EPERM, 0, true, "RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.mount_setattr(Fd::held(7), 0, {abi::mount_attr_rdonly, 0, 0, 0}); }},
-      {EBUSY, 0, false, "RP-READONLY-OPEN-FILES", [](PlanBuilder& b) { b.mount_setattr(Fd::held(7), 0, {abi::mount_attr_rdonly, 0, 0, 0}); }},
-      {EINVAL, 0, false, "RP-PROPAGATION-NOT-A-MOUNT", [](PlanBuilder& b) { b.mount(nullptr, "/", nullptr, abi::ms_slave | abi::ms_rec, nullptr); }},
-      {EINVAL, 0, false, "RP-PROPAGATION-NOT-A-MOUNT RP-MOUNT-NOT-A-MOUNT", [](PlanBuilder& b) { b.mount_setattr(Fd::held(7), 0, {0, 0, abi::ms_shared, 0}); }},
-      {EINVAL, 0, false, "RP-MOUNT-NOT-A-MOUNT RP-IDMAP-UNSUPPORTED", [](PlanBuilder& b) { b.mount_setattr(Fd::held(7), 0, {abi::mount_attr_idmap, 0, 0, 3}); }},
+      {EPERM, 0, false, "RP-NO-PRIVILEGE",
+       [](PlanBuilder& b) { b.mount(nullptr, "/mnt", nullptr, abi::ms_remount | abi::ms_bind | abi::ms_rdonly, nullptr); }},
+      {EPERM, 0, true, "RP-REMOUNT-LOCKED-FLAGS RP-NO-PRIVILEGE",
+       [](PlanBuilder& b) {
+         b.mount_setattr(Fd::held(7), 0, {0, abi::mount_attr_nosuid, 0, 0});
+       }},
+      {EPERM, 0, true, "RP-NO-PRIVILEGE",
+       [](PlanBuilder& b) {
+         b.mount_setattr(Fd::held(7), 0, {abi::mount_attr_rdonly, 0, 0, 0});
+       }},
+      {EBUSY, 0, false, "RP-READONLY-OPEN-FILES",
+       [](PlanBuilder& b) {
+         b.mount_setattr(Fd::held(7), 0, {abi::mount_attr_rdonly, 0, 0, 0});
+       }},
+      {EINVAL, 0, false, "RP-PROPAGATION-NOT-A-MOUNT",
+       [](PlanBuilder& b) { b.mount(nullptr, "/", nullptr, abi::ms_slave | abi::ms_rec, nullptr); }},
+      {EINVAL, 0, false, "RP-PROPAGATION-NOT-A-MOUNT RP-MOUNT-NOT-A-MOUNT",
+       [](PlanBuilder& b) {
+         b.mount_setattr(Fd::held(7), 0, {0, 0, abi::ms_shared, 0});
+       }},
+      {EINVAL, 0, false, "RP-MOUNT-NOT-A-MOUNT RP-IDMAP-UNSUPPORTED",
+       [](PlanBuilder& b) {
+         b.mount_setattr(Fd::held(7), 0, {abi::mount_attr_idmap, 0, 0, 3});
+       }},
       {EINVAL, 0, false, "RP-MOUNT-SHARED-PARENT RP-MOUNT-OTHER-NAMESPACE", [](PlanBuilder& b) { b.move_mount(Fd::held(7), Fd::held(8)); }},
       {ENOSPC, 0, false, "RP-MOUNT-LIMIT RP-NO-SPACE", [](PlanBuilder& b) { b.move_mount(Fd::held(7), Fd::held(8)); }},
       {ENOTDIR, 0, false, "RP-BIND-KIND-MISMATCH", [](PlanBuilder& b) { b.move_mount(Fd::held(7), Fd::held(8)); }},
       // bind mounts
       {EINVAL, 0, true, "RP-MOUNT-OTHER-NAMESPACE RP-BIND-LOCKED-CHILDREN RP-BIND-UNBINDABLE",
        [](PlanBuilder& b) { b.mount("/", "/mnt", nullptr, abi::ms_bind, nullptr); }},
-      {EINVAL, 0, true, "RP-MOUNT-OTHER-NAMESPACE RP-BIND-UNBINDABLE", [](PlanBuilder& b) { b.mount("/", "/mnt", nullptr, abi::ms_bind | abi::ms_rec, nullptr); }},
+      {EINVAL, 0, true, "RP-MOUNT-OTHER-NAMESPACE RP-BIND-UNBINDABLE",
+       [](PlanBuilder& b) { b.mount("/", "/mnt", nullptr, abi::ms_bind | abi::ms_rec, nullptr); }},
       {EINVAL, 0, true, "RP-MOUNT-OTHER-NAMESPACE RP-BIND-LOCKED-CHILDREN RP-BIND-UNBINDABLE",
        [](PlanBuilder& b) { b.open_tree(Fd::cwd(), "/sys", abi::open_tree_clone); }},
       // overlayfs
@@ -139,26 +157,34 @@ TEST_CASE("explain: the call, its errno and what the plan did before decide the 
          b.fsconfig_string(fs, "lowerdir+", "/b");
          b.fsconfig_create(fs);
        }},
-      {EBUSY, 0, false, "RP-OVL-IN-USE", [](PlanBuilder& b) { b.mount("overlay", "/mnt", "overlay", 0, "lowerdir=/a,upperdir=/u,workdir=/w"); }},
-      {ELOOP, 0, false, "RP-MOUNT-INTO-ITSELF RP-OVL-CONFLICTING-LAYERS", [](PlanBuilder& b) { b.mount("overlay", "/mnt", "overlay", 0, "lowerdir=/a:/a"); }},
+      {EBUSY, 0, false, "RP-OVL-IN-USE",
+       [](PlanBuilder& b) { b.mount("overlay", "/mnt", "overlay", 0, "lowerdir=/a,upperdir=/u,workdir=/w"); }},
+      {ELOOP, 0, false, "RP-MOUNT-INTO-ITSELF RP-OVL-CONFLICTING-LAYERS",
+       [](PlanBuilder& b) { b.mount("overlay", "/mnt", "overlay", 0, "lowerdir=/a:/a"); }},
       {EIO, 0, true, "RP-OVL-USERXATTR", [](PlanBuilder& b) { b.mkdirat(Fd::held(7), "a", 0755); }},
       // the kernel's own file systems
-      {EPERM, 1, true, "RP-PROC-PID-NAMESPACE RP-PROC-TOO-REVEALING RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.fsconfig_create(fs_of(b, "proc")); }},
-      {EPERM, 0, true, "RP-PROC-PID-NAMESPACE RP-PROC-TOO-REVEALING RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.mount("proc", "/proc", "proc", 0, nullptr); }},
+      {EPERM, 1, true, "RP-PROC-PID-NAMESPACE RP-PROC-TOO-REVEALING RP-NO-PRIVILEGE",
+       [](PlanBuilder& b) { b.fsconfig_create(fs_of(b, "proc")); }},
+      {EPERM, 0, true, "RP-PROC-PID-NAMESPACE RP-PROC-TOO-REVEALING RP-NO-PRIVILEGE",
+       [](PlanBuilder& b) { b.mount("proc", "/proc", "proc", 0, nullptr); }},
       {EPERM, 0, false, "RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.mount("proc", "/proc", "proc", 0, nullptr); }},
-      {EPERM, 0, true, "RP-SYSFS-NET-NAMESPACE RP-SYSFS-READ-ONLY RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.mount("sysfs", "/sys", "sysfs", 0, nullptr); }},
+      {EPERM, 0, true, "RP-SYSFS-NET-NAMESPACE RP-SYSFS-READ-ONLY RP-NO-PRIVILEGE",
+       [](PlanBuilder& b) { b.mount("sysfs", "/sys", "sysfs", 0, nullptr); }},
       {EPERM, 0, true, "RP-CGROUP-NAMESPACE RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.mount("cgroup2", "/mnt", "cgroup2", 0, nullptr); }},
       {EPERM, 0, true, "RP-MQUEUE-IPC-NAMESPACE RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.mount("mqueue", "/mnt", "mqueue", 0, nullptr); }},
-      {EPERM, 0, true, "RP-FS-NOT-IN-USER-NAMESPACE RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.mount("/dev/sda", "/mnt", "ext4", 0, nullptr); }},
+      {EPERM, 0, true, "RP-FS-NOT-IN-USER-NAMESPACE RP-NO-PRIVILEGE",
+       [](PlanBuilder& b) { b.mount("/dev/sda", "/mnt", "ext4", 0, nullptr); }},
       {EINVAL, 1, true, "RP-DEVPTS-GID", [](PlanBuilder& b) { b.fsconfig_string(fs_of(b, "devpts"), "gid", "5"); }},
       {EINVAL, 1, false, "RP-FS-OPTION", [](PlanBuilder& b) { b.fsconfig_string(fs_of(b, "tmpfs"), "size", "much"); }},
       {ENODEV, 0, false, "RP-FS-UNKNOWN", [](PlanBuilder& b) { b.fsopen("tmfps"); }},
       {ENODEV, 0, false, "RP-FS-UNKNOWN", [](PlanBuilder& b) { b.mount("x", "/mnt", "tmfps", 0, nullptr); }},
       // device nodes, paths, the rest
-      {EPERM, 0, false, "RP-MKNOD-NOT-PERMITTED RP-NO-PRIVILEGE", [](PlanBuilder& b) { b.mknodat(Fd::held(7), "null", abi::s_ifchr | 0666U, 259); }},
+      {EPERM, 0, false, "RP-MKNOD-NOT-PERMITTED RP-NO-PRIVILEGE",
+       [](PlanBuilder& b) { b.mknodat(Fd::held(7), "null", abi::s_ifchr | 0666U, 259); }},
       {EPERM, 0, true, "RP-MKNOD-NOT-PERMITTED", [](PlanBuilder& b) { b.mknodat(Fd::held(7), "null", abi::s_ifchr | 0666U, 259); }},
       {ENOENT, 0, false, "RP-PATH-MISSING-IN-ROOT", [](PlanBuilder& b) { b.openat(Fd::held(7), "proc", abi::o_path); }},
-      {ENOENT, 0, false, "RP-PATH-MISSING-ON-HOST", [](PlanBuilder& b) { b.in_prologue([&] { b.openat(Fd::cwd(), "/srv", abi::o_path); }); }},
+      {ENOENT, 0, false, "RP-PATH-MISSING-ON-HOST",
+       [](PlanBuilder& b) { b.in_prologue([&] { b.openat(Fd::cwd(), "/srv", abi::o_path); }); }},
       {EACCES, 0, false, "RP-PATH-NO-SEARCH", [](PlanBuilder& b) { b.openat(Fd::cwd(), "/home/a/b", abi::o_path); }},
       {EROFS, 0, false, "RP-PATH-READ-ONLY", [](PlanBuilder& b) { b.mkdirat(Fd::held(7), "a", 0755); }},
       {EEXIST, 0, false, "RP-PATH-EXISTS", [](PlanBuilder& b) { b.symlinkat("a", Fd::held(7), "b"); }},
@@ -189,9 +215,12 @@ TEST_CASE("explain: what the launcher meets") {
     std::string expected;
   };
   const std::vector<Row> rows{
-      {SYS_clone3, EPERM, "RP-USERNS-RESTRICTED RP-NO-PRIVILEGE"}, {SYS_clone, ENOSPC, "RP-USERNS-LIMIT"},
-      {SYS_execve, ENOENT, "RP-EXEC-INTERPRETER"},                 {SYS_execve, EACCES, "RP-EXEC-NOT-EXECUTABLE RP-PATH-NO-SEARCH"},
-      {SYS_execve, ENOEXEC, "RP-EXEC-FORMAT"},                     {SYS_setgroups, EPERM, "RP-SETGROUPS-DENIED RP-NO-PRIVILEGE"},
+      {SYS_clone3, EPERM, "RP-USERNS-RESTRICTED RP-NO-PRIVILEGE"},
+      {SYS_clone, ENOSPC, "RP-USERNS-LIMIT"},
+      {SYS_execve, ENOENT, "RP-EXEC-INTERPRETER"},
+      {SYS_execve, EACCES, "RP-EXEC-NOT-EXECUTABLE RP-PATH-NO-SEARCH"},
+      {SYS_execve, ENOEXEC, "RP-EXEC-FORMAT"},
+      {SYS_setgroups, EPERM, "RP-SETGROUPS-DENIED RP-NO-PRIVILEGE"},
   };
   for (const Row& row : rows) {
     CHECK(ids(causes(Error::from_errno(row.error_number, static_cast<std::uint16_t>(row.number)))) == row.expected);
@@ -276,7 +305,8 @@ TEST_CASE("explain: whole texts") {
   add("no error", explain(Error{}));
 
   std::vector<Problem> problems;
-  const Pipeline wrong{PrepareRoot{.path = "srv/root"}, OverlayMount{.lower = {"/a"}, .upper = "/u"}, DeviceSetup{.pts_options = {.gid = 5}}};
+  const Pipeline wrong{PrepareRoot{.path = "srv/root"}, OverlayMount{.lower = {"/a"}, .upper = "/u"},
+                       DeviceSetup{.pts_options = {.gid = 5}}};
   CHECK(wrong.compile({.features = KernelFeatures::linux_6_18(), .user_namespace = true, .check_host = false}, &problems).has_error());
   for (const Problem& problem : problems) add("a wrong value", explain(problem));
   require_golden("explain.txt", all);
@@ -294,9 +324,13 @@ TEST_CASE("describe: the way in and what was skipped") {
   report.event_count = 2;
   CHECK(describe(report, plan) ==
         "step 6: bind /opt/tools on /opt/tools (optional): skipped: the source does not exist (open_tree:\n"
-        "  ENOENT, operation " + std::to_string(optional) + ")\n"
-        "step 11: enter root by pivot_root, or by moving it: pivot_root refused (as on an initramfs): the\n"
-        "  root is moved over / instead (pivot_root: EINVAL, operation " + std::to_string(first_call(plan, SYS_pivot_root)) + ")\n"
-        "entered the root by moving it over /: the host's mounts stay hidden below it\n");
+        "  ENOENT, operation " +
+            std::to_string(optional) +
+            ")\n"
+            "step 11: enter root by pivot_root, or by moving it: pivot_root refused (as on an initramfs): the\n"
+            "  root is moved over / instead (pivot_root: EINVAL, operation " +
+            std::to_string(first_call(plan, SYS_pivot_root)) +
+            ")\n"
+            "entered the root by moving it over /: the host's mounts stay hidden below it\n");
   CHECK(describe(Report{}, plan).empty());
 }

@@ -67,8 +67,8 @@ TEST_CASE("to_json: bytes that are no UTF-8, the byte that marks holes, and numb
   require_round_trip(plan_of([](PlanBuilder& b) {
     Fd fd = b.openat(Fd::cwd(), "/srv/\xff\xfe", abi::o_path).descriptor("na\xffme");
     b.chdir("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xa7");
-    b.chdir("\xed\xa0\x80");      // a surrogate
-    b.chdir("\xc0\xaf");          // a longer form of '/'
+    b.chdir("\xed\xa0\x80");  // a surrogate
+    b.chdir("\xc0\xaf");      // a longer form of '/'
     b.chdir("\x01\"\\\n\x7f");
     b.mount("x", Text::path_of(fd), "y", 0, Text("\x01\xff=").path(fd).append("\x01").path(fd));
     b.write(Fd::held(1), std::string{"\0\xff", 2});
