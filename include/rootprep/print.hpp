@@ -38,6 +38,28 @@ ROOTPREP_EXPORT std::string to_text(const Plan& plan);
 // One operation alone, without its number and without a line end. An index outside the plan gives "no operation".
 ROOTPREP_EXPORT std::string to_text(const Plan& plan, std::uint32_t operation);
 
+// The mounts of the new root as they will be, like findmnt(8):
+//
+//   TARGET     SOURCE    FSTYPE  OPTIONS
+//   /          overlay   overlay ro,lowerdir+=/srv/app,lowerdir+=/srv/base,upperdir=...
+//   ├─/proc    proc      proc    rw,nosuid,nodev,noexec
+//   ├─/data    /srv/data rbind   ro
+//   └─/dev     tmpfs     tmpfs   rw,nosuid,strictatime,size=67108864,mode=0755
+//
+// The way of success: no alternatives. A bind shows what is set and cleared on it; everything else stays as it is at its source, and with
+// "rbind" the mounts below the source come along.
+ROOTPREP_EXPORT std::string to_tree(const Plan& plan);
+
+// A plan as a script for sh(1) with the commands of util-linux and coreutils, that really runs:
+//
+//   unshare --mount sh SCRIPT [COMMAND...]
+//
+// For reading, and for trying with images that are trusted: a shell has paths where the plan has descriptors, so a symbolic link in an
+// image can lead it to the host. It cannot tell one errno from another, so it follows the way of success, and says in comments what the
+// plan would do otherwise. What a shell cannot do at all (a function of the program, an unknown system call) makes it stop there. After
+// pivot_root(8) it uses the commands of the new root.
+ROOTPREP_EXPORT std::string to_shell(const Plan& plan);
+
 // A plan as JSON, to be kept, compared, sent to another machine of the same kind, or written by another program: system calls, flags and
 // errnos by their names, one line an operation. PlanErrc::not_portable for a plan with a function of this process (PlanBuilder::call()).
 ROOTPREP_EXPORT result<std::string> to_json(const Plan& plan);
