@@ -143,8 +143,11 @@ void print(PrintFormat format, const rootprep::Plan& plan, const std::string& ro
       std::cout << json.assume_value() << '\n';
       break;
     }
-    case PrintFormat::tree:
-    case PrintFormat::shell: throw Complaint("--print: not in this version yet " + root);
+    case PrintFormat::tree: std::cout << rootprep::to_tree(plan); break;
+    case PrintFormat::shell:
+      std::cout << rootprep::to_shell(plan);
+      std::cerr << "rootprep-run: before this script runs: mkdir -p " << root << '\n';
+      break;
     case PrintFormat::none: break;
   }
 }

@@ -162,7 +162,7 @@ is 'or not, with -q'                  0 ''               $run -q --rootless true
 
 # --- printing ---
 tree() { find /tmp /run /var/lib -printf '%p %y %m %s\n' 2>/dev/null | grep -v '^/tmp/out '; }
-for format in text json; do
+for format in text tree json shell; do
   files=$(tree)
   $run --image $image --name shown --state /tmp/state --print $format >out 2>&1; ok "--print $format" 0 $?
   ok "--print $format prints" yes "$([[ -s out ]] && echo yes)"
@@ -175,6 +175,15 @@ ok '--help fits a screen: columns' yes "$( (($(wc -L <out) <= 80)) && echo yes)"
 # --- a terminal ---
 if command -v script >/dev/null; then
   is 'a terminal is passed on'        0 tty              bash -c "script -qec \"$run --image $image sh -c 'test -t 0 && echo tty'\" /dev/null </dev/null | tr -d '\r'"
+  key() {  # key NAME STATUS SCRIPT: what Ctrl-C does
+    { wait_for test -e data/started; printf '\003'; sleep 0.5; } | script -qec "$run --image $image --bind /tmp/data:/data sh -c '$3'" /dev/null >out 2>&1
+    ok "$1" "$2" "${PIPESTATUS[1]}"
+    rm -f data/started
+  }
+  key 'Ctrl-C ends a command without a handler' 130 'touch /data/started; sleep 60; :'
+  key 'Ctrl-C reaches a handler once'             7 'trap "echo >>/data/hits" INT; touch /data/started; sleep 1; sleep 0.3; exit 7'
+  ok 'once' 1 "$(wc -l <data/hits)"
+  rm -f data/hits
 fi
 
 # --- inside a restricted container ---
@@ -185,4 +194,4 @@ ok 'the mounts are as before' "$before" "$(cat /proc/self/mountinfo)"
 ok 'the image is as before' "$image_before" "$(find image extra -printf '%p %y %m %s %T@\n' | sort)"
 ok 'no directory is left' no "$(ls -d /run/rootprep /tmp/rootprep-1000 2>/dev/null || echo no)"
 echo "$checks promises, $failures not kept"
-((failures == 0 && checks >= 78))
+((failures == 0 && checks >= 87))
