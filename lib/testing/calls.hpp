@@ -70,6 +70,7 @@ long call_unshare(Task& task, std::uint64_t flags);
 long call_setns(Task& task, int fd, int type);
 long call_setname(Task& task, const char* name, std::size_t length, bool domain);
 Task* fork_task(World& world, Task& parent);
+void number_task(Task& task, PlainNamespace* pid_namespace);
 void end_task(Task& task);
 void collect_namespaces(World& world);
 long copy_text(World& world, const char* pointer, std::size_t limit, int too_long, std::string& text);

@@ -40,7 +40,6 @@ World::World(const KernelProfile& kernel_profile) : profile(kernel_profile) {
   first->world = this;
   first->user = initial_user;
   first->capabilities = all_capabilities;
-  next_pid = 1;
   for (const std::uint64_t kind : {abi::clone_newcgroup, abi::clone_newuts, abi::clone_newipc, abi::clone_newpid, abi::clone_newnet, abi::clone_newtime}) {
     auto ns = std::make_unique<PlainNamespace>();
     ns->kind = kind;
@@ -50,6 +49,7 @@ World::World(const KernelProfile& kernel_profile) : profile(kernel_profile) {
     first->namespaces[kind] = ns.get();
     plain_namespaces.push_back(std::move(ns));
   }
+  number_task(*first, first->namespaces[abi::clone_newpid]);
   // Standard input, output and error: the host's /dev/null, so to say.
   Dentry* null = add_file(*this, anonymous_files->root, "null", "", 0666);
   null->inode->kind = Kind::character;
@@ -231,6 +231,7 @@ model::Path find(const Task& task, std::string_view path, bool follow) {
   Task eye;
   eye.world = &world;
   eye.pid = task.pid;
+  eye.pids = task.pids;
   eye.ns = task.ns;
   eye.user = world.initial_user;
   eye.capabilities = model::all_capabilities;
@@ -262,6 +263,7 @@ FakeProcess& FakeProcess::clone(std::uint64_t namespaces) {
   if ((namespaces & abi::clone_newpid) != 0) {
     child->namespaces[abi::clone_newpid] = child->children_pid_namespace;
     child->children_pid_namespace = nullptr;
+    model::number_task(*child, child->namespaces[abi::clone_newpid]);
   }
   if ((namespaces & abi::clone_newuser) != 0) {
     child->user->uids.push_back({0, uid, 1});
@@ -273,6 +275,7 @@ FakeProcess& FakeProcess::clone(std::uint64_t namespaces) {
 
 void FakeProcess::exit() { model::end_task(*task_); }
 int FakeProcess::pid() const { return task_->pid; }
+int FakeProcess::getpid() const { return task_->pids.at(task_->namespaces.at(abi::clone_newpid)); }
 
 void FakeProcess::map_ids(unsigned inside, unsigned outside, unsigned count) {
   model::UserNamespace& user = *task_->user;

@@ -424,6 +424,7 @@ long call_readlinkat(Task& task, int dirfd, const char* path, char* buffer, std:
   if (const long error = walk(task, dirfd, path, options, found); error != 0) return error;
   if (attributes(found.dentry).kind != Kind::symlink) return world.refuse(*path == '\0' ? ENOENT : EINVAL, "readlink.not-a-symlink");
   const std::string text = link_text(task, found.dentry);
+  if (text.empty()) return world.refuse(ENOENT, "walk.empty-symlink");
   const std::size_t count = std::min(size, text.size());
   if (!readable(buffer)) return world.refuse(EFAULT, "argument.bad-pointer");
   std::memcpy(buffer, text.data(), count);

@@ -271,19 +271,48 @@ bool mount_capable(const Task& task, const FilesystemType& type, const UserNames
   return capable_in(task, owner, cap_sys_admin);
 }
 
+namespace {
+
+// vfs_parse_sb_flag(), fs/fs_context.c, looks at the key alone.
+bool superblock_flag(FilesystemContext& context, const std::string& key) {
+  if (key == "ro" || key == "rw") {
+    context.read_only = key == "ro";
+    return true;
+  }
+  for (const char* flag : {"dirsync", "lazytime", "mand", "sync", "async", "nolazytime", "nomand"}) {
+    if (key == flag) return true;
+  }
+  return false;
+}
+
+bool takes_anything(const FilesystemType& type) {
+  return type.name == "testfs" || type.needs_device || type.name == "ramfs";  // the block file systems stop at their device
+}
+
+}  // namespace
+
+long refuse_value(Task& task, FilesystemContext& context, const std::string& key) {
+  World& world = *task.world;
+  const FilesystemType& type = *context.type;
+  if (key.empty()) return complain(world, context, EINVAL, "option.unnamed", "Unnamed parameter");
+  if (superblock_flag(context, key)) return 0;
+  if (key == "source") {
+    context.log.emplace_back("e Non-string source");
+    return world.refuse(EINVAL, "option.source-is-no-string");
+  }
+  if (takes_anything(type)) return 0;
+  const OptionRule* rule = find_rule(type, key, world.profile.version);
+  const bool known = rule != nullptr || (type.behaviour == Behaviour::overlay && overlay_knows(world, key));
+  if (!known) return complain(world, context, EINVAL, "option.unknown", "Unknown parameter '" + key + "'");
+  const bool flag = rule != nullptr && rule->value == Value::flag;
+  return complain(world, context, EINVAL, "option.bad-value", (flag ? "Unexpected value for '" : "Bad value for '") + key + "'");
+}
+
 long parse_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value) {
   World& world = *task.world;
   const FilesystemType& type = *context.type;
   if (key.empty()) return complain(world, context, EINVAL, "option.unnamed", "Unnamed parameter");
-  if (!has_value) {  // vfs_parse_sb_flag(), fs/fs_context.c
-    if (key == "ro" || key == "rw") {
-      context.read_only = key == "ro";
-      return 0;
-    }
-    for (const char* flag : {"dirsync", "lazytime", "mand", "sync", "async", "nolazytime", "nomand"}) {
-      if (key == flag) return 0;
-    }
-  }
+  if (superblock_flag(context, key)) return 0;
   if (type.behaviour == Behaviour::overlay && key != "source") return overlay_option(task, context, key, value, has_value);
   if (key == "source") {
     // vfs_parse_fs_param_source(), fs/fs_context.c: messages without the type's name.
@@ -295,7 +324,7 @@ long parse_option(Task& task, FilesystemContext& context, const std::string& key
     context.has_source = true;
     return 0;
   }
-  if (type.name == "testfs" || type.needs_device || type.name == "ramfs") {  // anything goes; the block file systems stop at their device
+  if (takes_anything(type)) {
     context.options.emplace_back(key, value);
     return 0;
   }
@@ -358,6 +387,7 @@ long create_superblock(Task& task, FilesystemContext& context, bool exclusive) {
   if (type.needs_device) return find_block_device(task, context);
   Superblock** shared = nullptr;
   PlainNamespace* shown = type.namespace_kind != 0 ? task.namespaces.at(type.namespace_kind) : nullptr;
+  if (context.shown != nullptr) shown = context.shown;
   switch (type.behaviour) {
     case Behaviour::overlay:
       return overlay_superblock(task, context);

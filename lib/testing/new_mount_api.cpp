@@ -252,6 +252,11 @@ long call_fsopen(Task& task, const char* name, unsigned flags) {
   if (const long error = copy_text(world, name, page, EINVAL, type_name); error != 0) return error;
   const FilesystemType* type = find_filesystem_type(type_name);
   if (type == nullptr || type->host_only) return world.refuse(ENODEV, "mount.unknown-type");
+  UserNamespace* owner = context_owner(task, *type);
+  // sysfs_init_fs_context(), fs/sysfs/mount.c: asks earlier than all others.
+  if (type->behaviour == Behaviour::sysfs && type->namespace_kind != 0 && !capable_in(task, owner, cap_sys_admin)) {
+    return world.refuse(EPERM, "mount.type-needs-more-privilege");
+  }
   auto file = std::make_shared<OpenFile>();
   file->world = &world;
   file->path = {world.anonymous_files, world.anonymous_files->root};
@@ -259,7 +264,7 @@ long call_fsopen(Task& task, const char* name, unsigned flags) {
   file->flags = abi::o_rdwr;
   file->context = std::make_unique<FilesystemContext>();
   file->context->type = type;
-  file->context->owner = context_owner(task, *type);
+  file->context->owner = owner;
   return install(task, std::move(file), (flags & abi::fsopen_cloexec) != 0);
 }
 
@@ -341,10 +346,10 @@ long set_descriptor(Task& task, FilesystemContext& context, const std::string& k
   if (context.type->behaviour == Behaviour::proc && key == "pidns" && world.at_least(6, 17)) {
     PlainNamespace* ns = file.path.dentry->inode->plain_namespace;
     if (ns == nullptr || ns->kind != abi::clone_newpid) return world.refuse(EINVAL, "proc.pidns-is-no-pid-namespace");
+    context.shown = ns;
     return 0;
   }
-  context.log.push_back("e " + std::string(context.type->name) + ": Unknown parameter '" + key + "'");
-  return world.refuse(EINVAL, "option.unknown");
+  return refuse_value(task, context, key);
 }
 
 }  // namespace
@@ -374,9 +379,13 @@ long call_fsconfig(Task& task, int fd, unsigned command, const char* key, const 
       if (other->path_only && !world.at_least(6, 15)) return world.refuse(EBADF, "descriptor.is-path-only");
       break;
     case abi::fsconfig_set_binary:
-    case abi::fsconfig_set_path:
+      if (!readable(value)) return world.refuse(EFAULT, "argument.bad-pointer");
+      break;
+    case abi::fsconfig_set_path:  // only read; no option of the types here takes one
     case abi::fsconfig_set_path_empty:
-      return world.unmodelled("fsconfig: FSCONFIG_SET_BINARY and FSCONFIG_SET_PATH");
+      if (const long error = copy_path(world, static_cast<const char*>(value), text); error != 0) return error;
+      if (text.empty() && command == abi::fsconfig_set_path) return world.refuse(ENOENT, "path.empty");
+      break;
     case abi::fsconfig_cmd_create:
       return create(task, context, false);
     case abi::fsconfig_cmd_create_excl:
@@ -388,6 +397,9 @@ long call_fsconfig(Task& task, int fd, unsigned command, const char* key, const 
   }
   using State = FilesystemContext::State;
   if (context.state != State::parameters && context.state != State::reconfigure) return world.refuse(EBUSY, "fscontext.not-taking-parameters");
+  if (command == abi::fsconfig_set_binary || command == abi::fsconfig_set_path || command == abi::fsconfig_set_path_empty) {
+    return refuse_value(task, context, name);
+  }
   if (other != nullptr) return set_descriptor(task, context, name, *other);
   if (context.state == State::reconfigure && context.type->behaviour == Behaviour::overlay && name != "ro" && name != "rw") {
     context.log.emplace_back("e overlay: No changes allowed in reconfigure");

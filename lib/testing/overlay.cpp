@@ -116,6 +116,9 @@ long overlay_copy_up(World& world, Dentry* dentry) {
   if (dentry->parent == nullptr) return world.refuse(EROFS, "overlay.no-upper-layer");
   if (const long error = overlay_copy_up(world, dentry->parent); error != 0) return error;
   const Inode& source = attributes(dentry);
+  // ovl_set_attr(), fs/overlayfs/copy_up.c: the copy gets the owner of the original, which the upper file system must be able to name.
+  const UserNamespace* owner = dentry->parent->inode->upper->superblock->owner;
+  if (!uid_mapped(owner, source.uid) || !gid_mapped(owner, source.gid)) return world.refuse(EOVERFLOW, "overlay.copy-up-of-unmapped-owner");
   NewNode node;
   node.kind = source.kind;
   node.mode = source.mode;
@@ -296,6 +299,12 @@ long overlay_layer_by_descriptor(Task& task, FilesystemContext& context, const s
   }
   context.layer_paths.emplace_back(stored, path);
   return 0;
+}
+
+bool overlay_knows(const World& world, std::string_view key) {
+  if (key == "lowerdir" || key == "upperdir" || key == "workdir") return true;
+  if (key == "lowerdir+" || key == "datadir+") return world.at_least(6, 7);
+  return std::any_of(choices.begin(), choices.end(), [&](const Choice& choice) { return choice.key == key && choice.since <= world.profile.version; });
 }
 
 long overlay_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value) {

@@ -17,6 +17,7 @@ long overlay_link(World& world, Dentry* existing, Dentry* to_directory, std::str
 long overlay_copy_up(World& world, Dentry* dentry);
 
 // Options of mount(2) and fsconfig(2), and the checks of the layers.
+bool overlay_knows(const World& world, std::string_view key);
 long overlay_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value);
 long overlay_layer_by_descriptor(Task& task, FilesystemContext& context, const std::string& key, const Path& path);
 long overlay_monolithic(Task& task, FilesystemContext& context, std::string_view data);

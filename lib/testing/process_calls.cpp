@@ -185,6 +185,7 @@ long call_unshare(Task& task, std::uint64_t flags) {
     }
     // unshare(2): a new pid or time namespace is for the children.
     if (kind == abi::clone_newpid) {
+      made->parent = task.namespaces[kind];
       task.children_pid_namespace = made.get();
     } else if (kind != abi::clone_newtime) {
       task.namespaces[kind] = made.get();
@@ -246,10 +247,16 @@ long call_setname(Task& task, const char* name, std::size_t length, bool domain)
   return 0;
 }
 
+// A number in the namespace and in all above it, as alloc_pid(), kernel/pid.c, gives them.
+void number_task(Task& task, PlainNamespace* pid_namespace) {
+  for (PlainNamespace* ns = pid_namespace; ns != nullptr; ns = ns->parent) {
+    if (task.pids.count(ns) == 0) task.pids[ns] = ++ns->last_pid;
+  }
+}
+
 Task* fork_task(World& world, Task& parent) {
   auto child = std::make_unique<Task>();
   child->world = &world;
-  child->pid = ++world.next_pid;
   child->ns = parent.ns;
   child->user = parent.user;
   child->capabilities = parent.capabilities;
@@ -261,6 +268,8 @@ Task* fork_task(World& world, Task& parent) {
   child->fds = parent.fds;
   child->namespaces = parent.namespaces;
   if (parent.children_pid_namespace != nullptr) child->namespaces[abi::clone_newpid] = parent.children_pid_namespace;
+  number_task(*child, child->namespaces[abi::clone_newpid]);
+  child->pid = child->pids[world.tasks.front()->namespaces[abi::clone_newpid]];
   world.tasks.push_back(std::move(child));
   return world.tasks.back().get();
 }

@@ -63,7 +63,7 @@ struct PidFile {
   unsigned mode = 0;
   ProcEntry what = ProcEntry::none;
 };
-constexpr std::array<PidFile, 13> pid_files{{{"cwd", Kind::symlink, 0777, ProcEntry::cwd_link},
+constexpr std::array<PidFile, 14> pid_files{{{"cwd", Kind::symlink, 0777, ProcEntry::cwd_link},
                                              {"exe", Kind::symlink, 0777, ProcEntry::exe_link},
                                              {"fd", Kind::directory, 0500, ProcEntry::fd_directory},
                                              {"fdinfo", Kind::directory, 0555, ProcEntry::fdinfo_directory},
@@ -75,9 +75,24 @@ constexpr std::array<PidFile, 13> pid_files{{{"cwd", Kind::symlink, 0777, ProcEn
                                              {"root", Kind::symlink, 0777, ProcEntry::root_link},
                                              {"setgroups", Kind::regular, 0644, ProcEntry::setgroups},
                                              {"status", Kind::regular, 0444, ProcEntry::status},
+                                             {"task", Kind::directory, 0555, ProcEntry::task_directory},
                                              {"uid_map", Kind::regular, 0644, ProcEntry::uid_map}}};
 
+// What the instance of procfs calls the process; 0: does not see it. pid_namespaces(7).
+int number_in(const Dentry* file, const Task& task) {
+  const auto found = task.pids.find(file->superblock->shown);
+  return found == task.pids.end() ? 0 : found->second;
+}
+const Task* task_by_number(const World& world, const Dentry* file, int number) {
+  for (const auto& task : world.tasks) {
+    if (task->alive && number != 0 && number_in(file, *task) == number) return task.get();
+  }
+  return nullptr;
+}
+
 Dentry* lookup_in_process(World& world, Dentry* directory, std::string_view name, int pid) {
+  const bool is_thread = directory->parent != nullptr && directory->parent->inode->proc == ProcEntry::task_directory;
+  if (is_thread && name == "task") return nullptr;
   if (name == "attr") {
     Dentry* attr = entry(world, directory, "attr", Kind::directory, 0555, ProcEntry::none, 0);
     if (attr->children.empty()) {
@@ -136,6 +151,11 @@ Dentry* procfs_lookup(Task& task, Dentry* directory, std::string_view name, long
       if (world.find_task(inode.pid) == nullptr) break;
       if (Dentry* found = lookup_in_process(world, directory, name, inode.pid)) return found;
       break;
+    case ProcEntry::task_directory:  // one thread each, and its number is the process's
+      if (const Task* owner = world.find_task(inode.pid); owner != nullptr && parse_number(name, number) && number == number_in(directory, *owner)) {
+        return entry(world, directory, name, Kind::directory, 0555, ProcEntry::pid_directory, inode.pid);
+      }
+      break;
     case ProcEntry::fd_directory:
     case ProcEntry::fdinfo_directory: {
       const Task* owner = world.find_task(inode.pid);
@@ -154,8 +174,10 @@ Dentry* procfs_lookup(Task& task, Dentry* directory, std::string_view name, long
     default: {
       const auto found = directory->children.find(name);
       if (found != directory->children.end() && found->second->inode->proc != ProcEntry::pid_directory) return found->second;
-      if (directory->parent == nullptr && parse_number(name, number) && world.find_task(number) != nullptr) {
-        return entry(world, directory, name, Kind::directory, 0555, ProcEntry::pid_directory, number);
+      if (directory->parent == nullptr && parse_number(name, number)) {
+        if (const Task* owner = task_by_number(world, directory, number)) {
+          return entry(world, directory, name, Kind::directory, 0555, ProcEntry::pid_directory, owner->pid);
+        }
       }
     }
   }
@@ -171,6 +193,9 @@ std::vector<std::string> procfs_names(Task& task, Dentry* directory) {
     case ProcEntry::pid_directory:
       names.emplace_back("attr");
       for (const auto& file : pid_files) names.emplace_back(file.name);
+      return names;
+    case ProcEntry::task_directory:
+      if (const Task* owner = world.find_task(inode.pid)) names.push_back(std::to_string(number_in(directory, *owner)));
       return names;
     case ProcEntry::fd_directory:
     case ProcEntry::fdinfo_directory:
@@ -189,7 +214,7 @@ std::vector<std::string> procfs_names(Task& task, Dentry* directory) {
   }
   if (directory->parent == nullptr) {
     for (const auto& t : world.tasks) {
-      if (t->alive) names.push_back(std::to_string(t->pid));
+      if (const int number = number_in(directory, *t); t->alive && number != 0) names.push_back(std::to_string(number));
     }
   }
   return names;
@@ -198,8 +223,12 @@ std::vector<std::string> procfs_names(Task& task, Dentry* directory) {
 std::string procfs_link_text(const Task& task, const Dentry* link) {
   const World& world = *task.world;
   const Inode& inode = *link->inode;
-  if (inode.proc == ProcEntry::self) return std::to_string(task.pid);
-  if (inode.proc == ProcEntry::thread_self) return std::to_string(task.pid) + "/task/" + std::to_string(task.pid);
+  if (inode.proc == ProcEntry::self || inode.proc == ProcEntry::thread_self) {
+    const int number = number_in(link, task);
+    if (number == 0) return "";  // a procfs of a pid namespace that does not see this process
+    const std::string text = std::to_string(number);
+    return inode.proc == ProcEntry::self ? text : text + "/task/" + text;
+  }
   const Task* owner = world.find_task(inode.pid);
   if (owner == nullptr) return inode.data;
   switch (inode.proc) {
@@ -333,7 +362,7 @@ std::string procfs_contents(Task& task, const Dentry* file) {
     case ProcEntry::status:
       if (owner != nullptr) {
         std::ostringstream text;
-        text << "Name:\tprogram\nUmask:\t0" << std::oct << owner->umask << std::dec << "\nPid:\t" << owner->pid << "\nThreads:\t1\nCapEff:\t" << std::hex
+        text << "Name:\tprogram\nUmask:\t0" << std::oct << owner->umask << std::dec << "\nPid:\t" << number_in(file, *owner) << "\nThreads:\t1\nCapEff:\t" << std::hex
              << owner->capabilities << "\n";
         return text.str();
       }

@@ -35,7 +35,7 @@ enum class Kind : std::uint8_t { directory, regular, symlink, character, block, 
 
 // What a file of procfs is, beyond an ordinary one.
 enum class ProcEntry : std::uint8_t {
-  none, self, thread_self, pid_directory, fd_directory, fdinfo_directory, ns_directory, fd_link, ns_link, root_link, cwd_link, exe_link,
+  none, self, thread_self, pid_directory, task_directory, fd_directory, fdinfo_directory, ns_directory, fd_link, ns_link, root_link, cwd_link, exe_link,
   mountinfo, mounts, uid_map, gid_map, setgroups, filesystems, fdinfo, status,
 };
 
@@ -58,6 +58,8 @@ struct PlainNamespace {
   std::uint64_t sequence = 0;
   std::string hostname{}, domainname{};  // uts
   Superblock* superblock = nullptr;      // the instance of sysfs, mqueue, cgroup2 that shows it
+  PlainNamespace* parent = nullptr;      // pid
+  int last_pid = 0;                      // pid
 };
 
 struct MountNamespace {
@@ -240,6 +242,7 @@ struct Task {
   std::map<int, Descriptor> fds{};
   std::map<std::uint64_t, PlainNamespace*> namespaces{};  // by CLONE_NEW*
   PlainNamespace* children_pid_namespace = nullptr;
+  std::map<const PlainNamespace*, int> pids{};  // pid_namespaces(7): its number in each pid namespace that sees it
   bool alive = true;
   std::string rule{};
 };
@@ -282,7 +285,6 @@ struct World {
   unsigned next_group_number = 1;
   std::uint64_t next_inode = 1, next_mount = 1, next_group = 1, next_sequence = 1;
   unsigned next_minor = 20;
-  int next_pid = 1;
   UserNamespace* initial_user = nullptr;
   Mount* nsfs = nullptr;
   Mount* anonymous_files = nullptr;  // where descriptors without a file system (contexts) live
@@ -292,7 +294,7 @@ struct World {
   std::set<std::string> not_modelled{};
   bool dying = false;
 
-  Task* find_task(int pid) const;
+  Task* find_task(int pid) const;  // by its number in the initial pid namespace
   // The answer of a refusal, and the rule it came from.
   long refuse(int error, const char* rule) {
     last_rule = rule;

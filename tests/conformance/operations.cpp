@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <functional>
 #include <sstream>
 #include <string_view>
@@ -117,6 +118,7 @@ long prepare_world(Kernel& kernel) {
 bool Actor::known(const Operation& operation) const {
   if (operation.empty()) return false;
   const std::string& name = operation[0];
+  if (name == "fails" || name == "repeat") return operation.size() > 2 && known({operation.begin() + 2, operation.end()});
   if (name == "call") return operation.size() > 2 && find_syscall(operation[2]) != nullptr;
   if (starts_with(name, "make-")) return operation.size() == 2 && propagation(name.substr(name[5] == 'r' ? 6 : 5)) != 0;
   const auto found = arities().find(name);
@@ -188,6 +190,7 @@ std::vector<std::string> young_calls_of(const Operation& op) {
                                                               {"rsetattr", {"mount_setattr"}},
                                                               {"openat2", {"openat2"}}};
   if (op.empty()) return calls;
+  if (op.size() > 2 && (op[0] == "fails" || op[0] == "repeat")) return young_calls_of({op.begin() + 2, op.end()});
   const std::string name = starts_with(op[0], "h:") ? op[0].substr(2) : op[0];
   if (name == "call" && op.size() > 2) {
     const SysCallInfo* info = find_syscall(op[2]);
@@ -200,7 +203,7 @@ std::vector<std::string> young_calls_of(const Operation& op) {
 
 // {"call", slot of the result or "", system call, arguments...}
 long Actor::run_raw(const Operation& op) {
-  const RawCall raw({op.begin() + 2, op.end()}, [&](const std::string& name) { return name.rfind("ns:", 0) == 0 ? namespace_descriptor(name.substr(3)) : slot(name); });
+  const RawCall raw({op.begin() + 2, op.end()}, [&](const std::string& name) { return name.rfind("ns-", 0) == 0 ? namespace_descriptor(name.substr(3)) : slot(name); });
   const long result = kernel_->call(raw.call());
   if (result < 0 || raw.info()->result != ResultKind::descriptor) return result < 0 ? result : 0;
   if (!op[1].empty()) return take(op[1], result);
@@ -211,6 +214,17 @@ long Actor::run_raw(const Operation& op) {
 long Actor::run(const Operation& op) {
   if (!known(op)) return -ENOSYS;
   if (op[0] == "call") return run_raw(op);
+  if (op[0] == "fails") {  // errno, operation
+    const long result = run({op.begin() + 2, op.end()});
+    const char* error = ::strerrorname_np(static_cast<int>(-result));
+    if (result == -ENOSYS) return result;
+    return result < 0 && error != nullptr && op[1] == error ? 0 : -EBADMSG;
+  }
+  if (op[0] == "repeat") {  // how often, operation
+    long result = 0;
+    for (unsigned long i = std::stoul(op[1]); i > 0 && result >= 0; --i) result = run({op.begin() + 2, op.end()});
+    return result;
+  }
   const Call call{*kernel_};
   const std::string& name = op[0];
   const std::string a = op.size() > 1 ? real_path(op[1]) : "";

@@ -141,7 +141,7 @@ class FakeRunner final : public Runner {
       viewer.exit();
       return text;
     };
-    stage.entered = [&](const std::string& ns) { helper.register_namespace(ns, current->pid()); };
+    stage.entered = [&](const std::string& ns) { helper.register_namespace(ns, current->getpid()); };
     stage.rule = [&] { return kernel.last_rule(); };
     outcome = perform(stage, operations, options);
     const std::string broken = kernel.check_invariants();

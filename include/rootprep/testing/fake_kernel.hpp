@@ -70,7 +70,8 @@ class FakeProcess : public TypedKernel {
   FakeProcess& clone(std::uint64_t namespaces = 0);
   // The process ends: descriptors are closed, and its namespaces die if nobody else uses them.
   void exit();
-  int pid() const;
+  int pid() const;     // as the first process sees it
+  int getpid() const;  // as it sees itself: 1 for the first process of a pid namespace
   // Ids of this process's user namespace: `count` ids from `inside` on are `outside`... in the parent namespace.
   void map_ids(unsigned inside, unsigned outside, unsigned count);
   void set_ids(unsigned uid, unsigned gid);                    // as seen in the initial user namespace
