@@ -74,6 +74,10 @@ class Walk {
       char name[name_max + 1];
       bool last = false;
       if (const long taken = take(name, last); taken < 0) return taken;
+      if (last && pending_[at_] == '/') {  // "name/" asks for a directory, and follows a link (path_resolution(7)), for good
+        flags = (flags & ~abi::o_nofollow) | abi::o_directory;
+        if (create == Create::file) return -EISDIR;
+      }
       if (name[0] == '\0') return reopen_current(flags);
       if (equal(name, ".")) continue;
       if (equal(name, "..")) {
