@@ -143,7 +143,8 @@ void record_failure(Frame& frame, std::uint32_t index, long result, const std::u
 std::uint32_t step_once(Frame& frame, std::uint32_t index) noexcept {
   const Operation& op = frame.operations[index];
   const bool is_close = op.kind == OperationKind::system_call && op.number == SYS_close && op.arguments[0].source == ArgumentSource::descriptor;
-  if (op.kind == OperationKind::skip_if_closed) return frame.slots[op.arguments[0].slot] < 0 ? op.alternative : index + 1;
+  if (op.kind == OperationKind::skip_if_closed && frame.slots[op.arguments[0].slot] < 0) return op.alternative;
+  if (op.kind == OperationKind::skip_if_closed) return op.next == no_operation ? index + 1 : op.next;
 
   std::uint64_t arguments[6] = {};
   Resolver resolver{frame};

@@ -123,6 +123,12 @@ class Verifier {
     return error;
   }
 
+  // Are there errno values in the list? At any place: execution looks at all of them.
+  template <std::size_t size>
+  static bool any(const std::uint8_t (&errors)[size]) noexcept {
+    return std::any_of(std::begin(errors), std::end(errors), [](std::uint8_t e) { return e != 0; });
+  }
+
   PlanErrc check_form(std::uint32_t index) const {
     const Operation& op = parts_.operations[index];
     const auto count = static_cast<std::uint32_t>(parts_.operations.size());
@@ -145,9 +151,9 @@ class Verifier {
     if (op.kind == OperationKind::skip_if_closed && op.arguments[0].source != ArgumentSource::descriptor) return PlanErrc::bad_argument;
 
     if (op.next != no_operation && (op.next <= index || op.next > count)) return PlanErrc::bad_jump;
-    const bool jumps = op.kind == OperationKind::skip_if_closed || op.otherwise[0] != 0;
+    const bool jumps = op.kind == OperationKind::skip_if_closed || any(op.otherwise);
     if (jumps && (op.alternative <= index || op.alternative > count)) return PlanErrc::bad_jump;
-    if (op.otherwise[0] != 0) {
+    if (any(op.otherwise)) {
       if (op.attempt > index) return PlanErrc::bad_jump;
       for (std::uint32_t earlier = op.attempt; earlier < index; ++earlier) {
         if (leaves_something_behind(parts_.operations[earlier])) return PlanErrc::lasting_alternative;
@@ -188,6 +194,10 @@ class Verifier {
       case ArgumentKind::mount_attr:
         return is_null || size_follows();
       case ArgumentKind::pointer:
+        if (op.number == SYS_listmount && index == 1) {  // its size counts numbers, not bytes
+          const Argument& count = op.arguments[index + 1];
+          return is_null || (count.source == ArgumentSource::immediate && count.value <= argument.size && holds(count.value * sizeof(std::uint64_t)));
+        }
         return is_null || size_follows() || holds(sizeof(abi::statx));
       default:
         return !is_text && argument.source != ArgumentSource::blob;
@@ -270,12 +280,12 @@ class Verifier {
       if (op.kind == OperationKind::skip_if_closed) {
         arrive(op.alternative, filled);
         filled[op.arguments[0].slot] = true;
-        arrive(i + 1, filled);
+        arrive(op.next == no_operation ? i + 1 : op.next, filled);
         continue;
       }
-      if (op.otherwise[0] != 0) arrive(op.alternative, filled);
+      if (any(op.otherwise)) arrive(op.alternative, filled);
       if (is_close && op.arguments[0].source == ArgumentSource::descriptor) filled[op.arguments[0].slot] = false;
-      if (op.result != no_slot) filled[op.result] = op.allowed[0] == 0;  // an allowed error brings no descriptor
+      if (op.result != no_slot) filled[op.result] = !any(op.allowed);  // an allowed error brings no descriptor
       arrive(op.next == no_operation ? i + 1 : op.next, filled);
     }
     return outcome::success();

@@ -62,6 +62,7 @@ struct LabelPlace {
   bool placed = false;
   bool prologue = false;
   std::uint32_t index = 0;
+  std::uint32_t same_as = no_operation;  // another label that this one has become
 };
 
 struct Attempt {
@@ -180,7 +181,7 @@ Label PlanBuilder::label() {
 
 void PlanBuilder::place(Label label) {
   LabelPlace& place = state_->labels.at(label.index_);
-  place = {true, state_->in_prologue, static_cast<std::uint32_t>(state_->region().size())};
+  place = {true, state_->in_prologue, static_cast<std::uint32_t>(state_->region().size()), no_operation};
 }
 
 void PlanBuilder::skip_if_closed(Fd descriptor, Label label) {
@@ -204,6 +205,10 @@ void PlanBuilder::first_of(const std::vector<Alternative>& alternatives) {
         fail(PlanErrc::bad_jump, "PlanBuilder.first_of", "", "an alternative whose last operation does not jump");
       }
       region.back().next = end.index_ | label_bit;
+      // A label at the end of this alternative means the end of all, not the start of the next one.
+      for (LabelPlace& placed : state_->labels) {
+        if (placed.placed && placed.prologue == state_->in_prologue && placed.index == region.size() && placed.same_as == no_operation) placed.same_as = end.index_;
+      }
     }
     place(next);
   }
@@ -676,7 +681,9 @@ result<Plan> PlanBuilder::finish() {
   parts.operations.insert(parts.operations.end(), s.body.begin(), s.body.end());
   const auto resolve = [&](std::uint32_t& target) {
     if (target == no_operation || (target & label_bit) == 0) return;
-    const LabelPlace& place = s.labels[target & ~label_bit];
+    std::uint32_t label = target & ~label_bit;
+    while (s.labels[label].same_as != no_operation) label = s.labels[label].same_as;
+    const LabelPlace& place = s.labels[label];
     if (!place.placed) {
       fail(PlanErrc::bad_jump, "PlanBuilder.label", "", "a label that was placed");
       target = no_operation;
