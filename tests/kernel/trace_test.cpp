@@ -267,7 +267,7 @@ TEST_CASE("Faults on the real kernel: the error names the failing call, or the d
         if (n == 0) {
           REQUIRE(failures.starts_with('!'));
           calls = std::stoull(failures.substr(1));
-          CHECK(calls > 100);
+          CHECK(calls > 80);
           continue;
         }
         INFO("call " << n << ", errno " << error_number);
