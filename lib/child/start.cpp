@@ -384,8 +384,8 @@ class Starter {
 
 }  // namespace
 
-void start(Start& start) noexcept {
-  Starter{start}.run();
+int enter(void* start) noexcept {
+  Starter{*static_cast<Start*>(start)}.run();
   // The kernel's own door: a kernel of the caller's may answer this and go on.
   while (true) (void)invoke(linux_kernel(), SYS_exit_group, 125);
 }

@@ -35,7 +35,7 @@ struct PassedTo {
   int moved = -1;  // where it waits until all targets are free
 };
 
-// All that start() needs: pointers into memory that the parent has made. Nothing here owns anything.
+// All that enter() needs: pointers into memory that the parent has made. Nothing here owns anything.
 struct Start {
   Frame* frame = nullptr;
   StartReport report{};
@@ -87,7 +87,8 @@ struct Start {
   const char* const* envp = nullptr;
 };
 
-// The life of the child, from clone() to execve(). Does not return.
-[[noreturn]] void start(Start& start) noexcept;
+// The life of the child, from clone() to execve(): `start` is a Start. Does not return, but does not say so: a compiler that instruments
+// the caller would call its run time before a function that is [[noreturn]]. The type is that of clone(2).
+int enter(void* start) noexcept;
 
 }  // namespace rootprep::child

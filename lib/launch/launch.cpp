@@ -164,8 +164,6 @@ std::vector<std::string> programs_of(const LaunchOptions& options) {
   }
 }
 
-int enter_child(void* argument) { child::start(*static_cast<child::Start*>(argument)); }
-
 }  // namespace
 
 class Launcher {
@@ -309,11 +307,11 @@ class Launcher {
       if (share_memory_) {
         flags |= clone_vm | clone_child_cleartid;
         alive_ = 1;
-        pid = ::clone(&enter_child, stack_.top(), static_cast<int>(flags) | SIGCHLD, &start_, &pidfd, nullptr, &alive_);
+        pid = ::clone(&child::enter, stack_.top(), static_cast<int>(flags) | SIGCHLD, &start_, &pidfd, nullptr, &alive_);
         if (pid < 0) pid = -errno;
       } else {
         pid = fork_like(flags, pidfd);
-        if (pid == 0) child::start(start_);
+        if (pid == 0) (void)child::enter(&start_);
       }
     }
     if (pid < 0) return failed_call(SYS_clone, pid);
