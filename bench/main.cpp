@@ -49,7 +49,7 @@ class RatioReporter final : public benchmark::ConsoleReporter {
     ConsoleReporter::ReportRuns(runs);
     for (const Run& run : runs) {
       if (run.error_occurred || (run.run_type == Run::RT_Aggregate && run.aggregate_name != "median")) continue;
-      const std::string name = run.run_name.function_name;
+      const std::string name = run.run_name.function_name + (run.run_name.args.empty() ? "" : "/" + run.run_name.args);
       if (medians_.emplace(name, run.GetAdjustedRealTime()).second) order_.push_back(name);
       medians_[name] = run.GetAdjustedRealTime();
     }
