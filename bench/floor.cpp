@@ -36,7 +36,8 @@ int child(void* argument) {
     unsigned major;
     unsigned minor;
   };
-  for (const Node& node : {Node{"dev/null", 1, 3}, {"dev/zero", 1, 5}, {"dev/full", 1, 7}, {"dev/random", 1, 8}, {"dev/urandom", 1, 9}, {"dev/tty", 5, 0}}) {
+  for (const Node& node :
+       {Node{"dev/null", 1, 3}, {"dev/zero", 1, 5}, {"dev/full", 1, 7}, {"dev/random", 1, 8}, {"dev/urandom", 1, 9}, {"dev/tty", 5, 0}}) {
     must(::mknod(node.path, S_IFCHR | 0666, makedev(node.major, node.minor)), 15);
   }
   must(::symlink("/proc/self/fd", "dev/fd"), 16);

@@ -56,7 +56,8 @@ BENCHMARK(launch_with_compile)->Name("launch/rootprep_and_compile")->Unit(benchm
 // Memory that is really there, so that fork(2) has page tables to copy.
 class Ballast {
  public:
-  explicit Ballast(std::size_t bytes) : size_(bytes), memory_(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+  explicit Ballast(std::size_t bytes)
+      : size_(bytes), memory_(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
     if (memory_ != MAP_FAILED) std::memset(memory_, 1, size_);
   }
   Ballast(const Ballast&) = delete;

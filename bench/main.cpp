@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The rootprep authors
 //
-// rootprep-bench: side by side with other programs and with a hand-written floor, in one run. Prints medians and, for each group (the part of a name before
+// rootprep-bench: side by side with other programs and with a hand-written floor, in one run. Prints medians and, for each group (the part
+// of a name before
 // '/'), the ratio to its first member. Run it with --benchmark_enable_random_interleaving=true, which alternates the members.
 #include <benchmark/benchmark.h>
 #include <sys/stat.h>

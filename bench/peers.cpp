@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The rootprep authors
-// Other programs doing the canonical container's work, as whole processes: the price of a program that is executed, not of a library that is linked. Compare
-// with program/rootprep-run, which is ours. What is not installed is left out, and said.
+// Other programs doing the canonical container's work, as whole processes: the price of a program that is executed, not of a library that
+// is linked. Compare with program/rootprep-run, which is ours. What is not installed is left out, and said.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -56,8 +56,9 @@ void peer(benchmark::State& state, const std::vector<std::string>& command) {
 }
 
 const std::vector<std::string>& bubblewrap() {
-  static const std::vector<std::string> command{"bwrap", "--ro-bind", bench::image(), "/", "--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys",
-                                                "--unshare-pid", "--unshare-uts", "--unshare-ipc", "/bin/true"};
+  static const std::vector<std::string> command{"bwrap",         "--ro-bind",     bench::image(), "/",    "--proc", "/proc",
+                                                "--dev",         "/dev",          "--ro-bind",    "/sys", "/sys",   "--unshare-pid",
+                                                "--unshare-uts", "--unshare-ipc", "/bin/true"};
   return command;
 }
 
@@ -66,8 +67,10 @@ const std::string& bundle() {
   static const std::string directory = [] {
     const std::string path = bench::image() + "-bundle";
     std::filesystem::create_directory(path);
-    std::ofstream{path + "/config.json"} << R"({"ociVersion":"1.0.2","process":{"user":{"uid":0,"gid":0},"args":["/bin/true"],"cwd":"/","env":["PATH=/bin"]},
-"root":{"path":")" << bench::image() << R"(","readonly":true},"mounts":[
+    std::ofstream{path + "/config.json"}
+        << R"({"ociVersion":"1.0.2","process":{"user":{"uid":0,"gid":0},"args":["/bin/true"],"cwd":"/","env":["PATH=/bin"]},
+"root":{"path":")"
+        << bench::image() << R"(","readonly":true},"mounts":[
 {"destination":"/proc","type":"proc","source":"proc"},
 {"destination":"/dev","type":"tmpfs","source":"tmpfs","options":["nosuid","strictatime","mode=755","size=65536k"]},
 {"destination":"/dev/pts","type":"devpts","source":"devpts","options":["nosuid","noexec","newinstance","ptmxmode=0666","mode=0620"]},
@@ -88,7 +91,9 @@ void run_rootprep(benchmark::State& state) {
 BENCHMARK(run_rootprep)->Name("program/rootprep-run")->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 void run_bwrap(benchmark::State& state) { peer(state, bubblewrap()); }
-void run_crun(benchmark::State& state) { peer(state, {"crun", "--cgroup-manager=disabled", "run", "--bundle", bundle(), "rootprep-bench-crun"}); }
+void run_crun(benchmark::State& state) {
+  peer(state, {"crun", "--cgroup-manager=disabled", "run", "--bundle", bundle(), "rootprep-bench-crun"});
+}
 void run_runc(benchmark::State& state) { peer(state, {"runc", "run", "--bundle", bundle(), "rootprep-bench-runc"}); }
 BENCHMARK(run_bwrap)->Name("program/bwrap")->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(run_crun)->Name("program/crun")->Unit(benchmark::kMicrosecond)->UseRealTime();

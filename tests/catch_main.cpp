@@ -6,8 +6,6 @@
 #if !__has_include(<catch2/catch_all.hpp>)
 #define CATCH_CONFIG_MAIN
 #endif
-#include "catch.hpp"
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -22,6 +20,8 @@
 #include <map>
 #include <set>
 #include <string>
+
+#include "catch.hpp"
 
 namespace {
 
@@ -51,7 +51,7 @@ std::map<int, std::string> open_descriptors() {
 pid_t forgotten_child() {
   siginfo_t info{};
   if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0) return -1;  // ECHILD: there is none
-  return info.si_pid;  // 0: one that still runs
+  return info.si_pid;                                                                // 0: one that still runs
 }
 
 #if __has_include(<catch2/catch_all.hpp>)
@@ -64,8 +64,8 @@ class Guard final : public Listener {
  public:
   using Listener::Listener;
 
-  // The host of the tests is a mount namespace of their own: nobody else mounts in it, and all its mounts are shared, so that one that gets out
-  // of a child shows. What happens to the real host, tests/guard/host.sh sees.
+  // The host of the tests is a mount namespace of their own: nobody else mounts in it, and all its mounts are shared, so that one that gets
+  // out of a child shows. What happens to the real host, tests/guard/host.sh sees.
   void testRunStarting(const Catch::TestRunInfo& info) override {
     Listener::testRunStarting(info);
     if (geteuid() != 0) return;

@@ -84,10 +84,10 @@ inline constexpr std::uint16_t no_step = 0xFFFF;
 //
 // A trivially copyable value of 16 bytes without padding, because a child writes it to a pipe.
 struct Error {
-  std::int32_t code = 0;                 // errno, PlanErrc or ChildErrc: see `domain`
+  std::int32_t code = 0;                   // errno, PlanErrc or ChildErrc: see `domain`
   std::uint32_t operation = no_operation;  // index into Plan::operations()
-  std::uint16_t step = no_step;          // index into Plan::steps()
-  std::uint16_t system_call = 0;         // number of the system call, where one failed
+  std::uint16_t step = no_step;            // index into Plan::steps()
+  std::uint16_t system_call = 0;           // number of the system call, where one failed
   Domain domain = Domain::none;
   std::uint8_t reserved[3] = {};
 
@@ -112,15 +112,11 @@ struct Error {
     error.domain = Domain::child;
     return error;
   }
-  constexpr bool is(PlanErrc expected) const noexcept {
-    return domain == Domain::plan && code == static_cast<std::int32_t>(expected);
-  }
-  constexpr bool is(ChildErrc expected) const noexcept {
-    return domain == Domain::child && code == static_cast<std::int32_t>(expected);
-  }
+  constexpr bool is(PlanErrc expected) const noexcept { return domain == Domain::plan && code == static_cast<std::int32_t>(expected); }
+  constexpr bool is(ChildErrc expected) const noexcept { return domain == Domain::child && code == static_cast<std::int32_t>(expected); }
   constexpr bool is_errno(int error_number) const noexcept { return domain == Domain::kernel && code == error_number; }
 };
-static_assert(sizeof(Error) == 16);                 // it crosses a pipe: no padding, no pointer
+static_assert(sizeof(Error) == 16);  // it crosses a pipe: no padding, no pointer
 static_assert(std::is_trivially_copyable_v<Error>);
 static_assert(std::is_standard_layout_v<Error>);
 

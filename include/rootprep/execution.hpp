@@ -37,8 +37,8 @@ class ROOTPREP_EXPORT Execution {
   Execution& operator=(const Execution&) = delete;
 
   // Runs the plan. For the child side: no allocation, locks, errno or exceptions (as far as the kernel given keeps to that), also in a
-  // child that shares the parent's memory. The umask is 0 while it runs and the caller's again afterwards. On an error it stops at the failed operation; descriptors that the plan had opened
-  // by then are closed.
+  // child that shares the parent's memory. The umask is 0 while it runs and the caller's again afterwards. On an error it stops at the
+  // failed operation; descriptors that the plan had opened by then are closed.
   const Report& run() & noexcept;
   Report run() && noexcept;  // of a temporary, whose own report is about to go
   const Report& report() const noexcept;

@@ -56,20 +56,20 @@ ROOTPREP_EXPORT Kernel& linux_kernel() noexcept;
 // What an argument means: how printers show it, and what a fake kernel may expect behind it.
 enum class ArgumentKind : std::uint8_t {
   number,
-  descriptor,  // an open file descriptor
-  directory,   // a descriptor that may also be AT_FDCWD
-  fs_context,  // a descriptor from fsopen() or fspick(): read(2) on it tells what went wrong
-  path,        // NUL-terminated
-  text,        // NUL-terminated
-  bytes,       // memory that the kernel reads; the next argument is its size
-  pointer,     // memory that the kernel writes, or a structure without a kind of its own
-  size,        // bytes
-  mode,        // permission bits, octal
-  node_mode,   // permission bits and a type, octal
-  device,      // as abi::device_number()
-  open_how,    // -> abi::open_how
-  mount_attr,  // -> abi::mount_attr
-  mount_data,  // text, or nullptr
+  descriptor,      // an open file descriptor
+  directory,       // a descriptor that may also be AT_FDCWD
+  fs_context,      // a descriptor from fsopen() or fspick(): read(2) on it tells what went wrong
+  path,            // NUL-terminated
+  text,            // NUL-terminated
+  bytes,           // memory that the kernel reads; the next argument is its size
+  pointer,         // memory that the kernel writes, or a structure without a kind of its own
+  size,            // bytes
+  mode,            // permission bits, octal
+  node_mode,       // permission bits and a type, octal
+  device,          // as abi::device_number()
+  open_how,        // -> abi::open_how
+  mount_attr,      // -> abi::mount_attr
+  mount_data,      // text, or nullptr
   fsconfig_value,  // depends on the command
   fsconfig_aux,    // a descriptor for FSCONFIG_SET_FD, else a number
   // sets of flags
@@ -96,9 +96,7 @@ enum class ArgumentKind : std::uint8_t {
   filesystem_magic,
 };
 constexpr bool is_enumeration(ArgumentKind kind) noexcept { return kind >= ArgumentKind::fsconfig_command; }
-constexpr bool is_flag_set(ArgumentKind kind) noexcept {
-  return kind >= ArgumentKind::open_flags && kind < ArgumentKind::fsconfig_command;
-}
+constexpr bool is_flag_set(ArgumentKind kind) noexcept { return kind >= ArgumentKind::open_flags && kind < ArgumentKind::fsconfig_command; }
 
 enum class ResultKind : std::uint8_t { descriptor, status, bytes, value };
 

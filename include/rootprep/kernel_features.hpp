@@ -17,16 +17,16 @@ namespace rootprep {
 // Where a call answers EPERM although it should work it counts as missing, because old seccomp filters say EPERM for calls
 // that they do not know.
 struct KernelFeatures {
-  bool mount_by_descriptor = false;     // open_tree, move_mount, fsopen, fsconfig, fsmount            Linux 5.2
-  bool openat2 = false;                 // openat2 with RESOLVE_IN_ROOT                                Linux 5.6
-  bool proc_options_by_name = false;    // proc: hidepid=invisible, subset=pid                         Linux 5.8
-  bool close_range = false;             // close_range                                                 Linux 5.9
-  bool overlay_volatile = false;        // overlay: volatile                                           Linux 5.10
-  bool nosymfollow = false;             // MS_NOSYMFOLLOW                                              Linux 5.10
-  bool overlay_in_user_namespace = false;  // overlay in a user namespace, userxattr                   Linux 5.11
-  bool mount_setattr = false;           // mount_setattr, AT_RECURSIVE                                 Linux 5.12
-  bool mount_attr_nosymfollow = false;  // MOUNT_ATTR_NOSYMFOLLOW                                      Linux 5.14
-  bool overlay_lowerdir_append = false;  // overlay by fsopen, one fsconfig "lowerdir+" a layer        Linux 6.8
+  bool mount_by_descriptor = false;           // open_tree, move_mount, fsopen, fsconfig, fsmount            Linux 5.2
+  bool openat2 = false;                       // openat2 with RESOLVE_IN_ROOT                                Linux 5.6
+  bool proc_options_by_name = false;          // proc: hidepid=invisible, subset=pid                         Linux 5.8
+  bool close_range = false;                   // close_range                                                 Linux 5.9
+  bool overlay_volatile = false;              // overlay: volatile                                           Linux 5.10
+  bool nosymfollow = false;                   // MS_NOSYMFOLLOW                                              Linux 5.10
+  bool overlay_in_user_namespace = false;     // overlay in a user namespace, userxattr                   Linux 5.11
+  bool mount_setattr = false;                 // mount_setattr, AT_RECURSIVE                                 Linux 5.12
+  bool mount_attr_nosymfollow = false;        // MOUNT_ATTR_NOSYMFOLLOW                                      Linux 5.14
+  bool overlay_lowerdir_append = false;       // overlay by fsopen, one fsconfig "lowerdir+" a layer        Linux 6.8
   bool overlay_layers_by_descriptor = false;  // overlay: FSCONFIG_SET_FD with O_PATH descriptors      Linux 6.15
 
   constexpr bool operator==(const KernelFeatures&) const = default;

@@ -79,13 +79,13 @@ enum class RootEntry : std::uint8_t {
 struct Operation {
   OperationKind kind = OperationKind::system_call;
   std::uint8_t argument_count = 0;
-  bool exact = false;  // the result must equal the size in argument 2: a short write is an error
+  bool exact = false;                       // the result must equal the size in argument 2: a short write is an error
   RootEntry enters_root = RootEntry::none;  // reported once this operation has succeeded
   std::uint16_t step = no_step;
-  std::uint16_t number = 0;        // of the system call
-  std::uint16_t result = no_slot;  // slot for the descriptor that it returns
-  std::uint8_t allowed[4] = {};    // errno values, 0 = unused
-  std::uint8_t otherwise[6] = {};  // errno values, 0 = unused
+  std::uint16_t number = 0;                  // of the system call
+  std::uint16_t result = no_slot;            // slot for the descriptor that it returns
+  std::uint8_t allowed[4] = {};              // errno values, 0 = unused
+  std::uint8_t otherwise[6] = {};            // errno values, 0 = unused
   std::uint32_t next = no_operation;         // on success; no_operation: the following one
   std::uint32_t alternative = no_operation;  // on an errno in `otherwise`
   std::uint32_t attempt = no_operation;      // first operation of the attempt that `alternative` abandons
@@ -94,7 +94,7 @@ struct Operation {
 
   constexpr bool operator==(const Operation&) const = default;
 };
-static_assert(std::is_trivially_copyable_v<Operation>);      // a child reads it in place; it can be copied into shared memory
+static_assert(std::is_trivially_copyable_v<Operation>);  // a child reads it in place; it can be copied into shared memory
 static_assert(std::is_standard_layout_v<Operation>);
 
 // What a user's function sees in the child. `data` is a copy of the bytes given to PlanBuilder::call(), aligned to 8.
@@ -118,14 +118,14 @@ struct Event {
 
 // What happened in the child. Plain data, written to a pipe in one write(2).
 struct Report {
-  Error error{};                        // Domain::none: success
-  std::uint32_t executed = 0;           // operations
+  Error error{};               // Domain::none: success
+  std::uint32_t executed = 0;  // operations
   RootEntry entered_by = RootEntry::none;
   std::uint8_t reserved[3] = {};
-  std::uint32_t event_count = 0;        // may exceed what `events` holds
+  std::uint32_t event_count = 0;  // may exceed what `events` holds
   std::uint32_t kernel_message_size = 0;
   Event events[128] = {};
-  char kernel_message[512] = {};        // what the kernel wrote about a failed file system context, one message a line
+  char kernel_message[512] = {};  // what the kernel wrote about a failed file system context, one message a line
 };
 static_assert(sizeof(Report) <= PIPE_BUF);  // one write(2) to a pipe is then atomic (pipe(7))
 static_assert(std::is_trivially_copyable_v<Report>);

@@ -30,7 +30,7 @@ concept LoweredByFunction = !LowersItself<T> && requires(const T& step, PlanBuil
 // What any step is: a value that can describe itself and turn itself into deferred system calls, by a member
 // `void lower(PlanBuilder&) const` or by a function `void lower(const T&, PlanBuilder&)` beside it.
 template <class T>
-concept StepType = std::copy_constructible<T> && (LowersItself<T> || LoweredByFunction<T>) && requires(const T& step) {
+concept StepType = std::copy_constructible<T> &&(LowersItself<T> || LoweredByFunction<T>)&&requires(const T& step) {
   { step.describe() } -> std::convertible_to<std::string>;
 };
 
@@ -47,10 +47,11 @@ void lower_step(const T& step, PlanBuilder& builder) {
 // A step of any type, as a value. Copying is cheap: the step inside never changes and is shared.
 class ROOTPREP_EXPORT Step {
  public:
-  // The order matters: whether a Step is a StepType depends on whether it can be copied, which asks this constructor again (clang 14 follows).
+  // The order matters: whether a Step is a StepType depends on whether it can be copied, which asks this constructor again (clang 14
+  // follows).
   template <class T>
-    requires(!std::same_as<std::remove_cvref_t<T>, Step>) && StepType<T>
-  Step(T step) : self_(std::make_shared<const Model<T>>(std::move(step))) {}  // NOLINT(google-explicit-constructor)
+  requires(!std::same_as<std::remove_cvref_t<T>, Step>) && StepType<T> Step(T step)
+      : self_(std::make_shared<const Model<T>>(std::move(step))) {}  // NOLINT(google-explicit-constructor)
 
   void lower(PlanBuilder& builder) const { self_->lower(builder); }
   std::string describe() const { return self_->describe(); }

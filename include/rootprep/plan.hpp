@@ -29,10 +29,10 @@ struct PlanParts {
   std::vector<Operation> operations{};
   std::uint32_t prologue_size = 0;  // operations before this index run while the host is visible and open host objects
   std::vector<StepInfo> steps{};
-  std::vector<std::string> slots{};  // name of each descriptor slot; empty: no name of its own
-  std::vector<std::byte> data{};     // strings and structures; the first byte is 0, so that offset 0 is the empty string
+  std::vector<std::string> slots{};   // name of each descriptor slot; empty: no name of its own
+  std::vector<std::byte> data{};      // strings and structures; the first byte is 0, so that offset 0 is the empty string
   std::uint16_t root_slot = no_slot;  // the new root, for user functions and for the launcher's working directory
-  bool user_namespace = false;       // made for a child in a user namespace of its own
+  bool user_namespace = false;        // made for a child in a user namespace of its own
 
   bool operator==(const PlanParts&) const = default;
 };
@@ -96,7 +96,7 @@ ROOTPREP_EXPORT result<void> verify(const PlanParts& parts);
 // itself is doubled.
 struct PlanText {
   struct Piece {
-    std::string_view literal{};     // valid if slot == no_slot
+    std::string_view literal{};  // valid if slot == no_slot
     std::uint16_t slot = no_slot;
   };
   // The pieces of the encoded text, in order. A doubled byte 1 ends a piece. Allocates.

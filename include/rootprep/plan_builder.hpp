@@ -55,7 +55,7 @@ class Fd {
 //   b.mount("overlay", Text::path_of(target), "overlay", 0, Text("lowerdir=").path(lower).append(",upperdir=").path(upper));
 class ROOTPREP_EXPORT Text {
  public:
-  Text(const char* text) : Text(std::string_view{text}) {}        // NOLINT(google-explicit-constructor): a text is a text
+  Text(const char* text) : Text(std::string_view{text}) {}         // NOLINT(google-explicit-constructor): a text is a text
   Text(const std::string& text) : Text(std::string_view{text}) {}  // NOLINT(google-explicit-constructor)
   Text(std::string_view text);                                     // NOLINT(google-explicit-constructor)
   Text() = default;
@@ -92,20 +92,19 @@ class Label {
 class ROOTPREP_EXPORT Value {
  public:
   template <std::integral Integer>
-  Value(Integer number) noexcept : number_(static_cast<std::uint64_t>(static_cast<std::int64_t>(number))) {}  // NOLINT(google-explicit-constructor)
-  Value(std::uint64_t number) noexcept : number_(number) {}                      // NOLINT(google-explicit-constructor)
-  Value(std::nullptr_t) noexcept {}                                              // NOLINT(google-explicit-constructor)
+  Value(Integer number) noexcept
+      : number_(static_cast<std::uint64_t>(static_cast<std::int64_t>(number))) {}      // NOLINT(google-explicit-constructor)
+  Value(std::uint64_t number) noexcept : number_(number) {}                            // NOLINT(google-explicit-constructor)
+  Value(std::nullptr_t) noexcept {}                                                    // NOLINT(google-explicit-constructor)
   Value(Fd descriptor) noexcept : kind_(Kind::descriptor), descriptor_(descriptor) {}  // NOLINT(google-explicit-constructor)
-  Value(Text text) : kind_(Kind::text), text_(std::move(text)) {}                // NOLINT(google-explicit-constructor)
-  Value(const char* text) : Value(Text(text)) {}                                 // NOLINT(google-explicit-constructor)
-  Value(const std::string& text) : Value(Text(text)) {}                          // NOLINT(google-explicit-constructor)
+  Value(Text text) : kind_(Kind::text), text_(std::move(text)) {}                      // NOLINT(google-explicit-constructor)
+  Value(const char* text) : Value(Text(text)) {}                                       // NOLINT(google-explicit-constructor)
+  Value(const std::string& text) : Value(Text(text)) {}                                // NOLINT(google-explicit-constructor)
   // A structure, or bytes. Copied into the plan, aligned to 8.
   static Value bytes(std::span<const std::byte> bytes);
   template <class Structure>
-    requires std::is_trivially_copyable_v<Structure>
-  static Value structure(const Structure& structure) {
-    return bytes(std::as_bytes(std::span<const Structure, 1>{&structure, 1}));
-  }
+  requires std::is_trivially_copyable_v<Structure>
+  static Value structure(const Structure& structure) { return bytes(std::as_bytes(std::span<const Structure, 1>{&structure, 1})); }
 
  private:
   friend class PlanBuilder;
@@ -158,8 +157,8 @@ struct Problem {
 // How a host object is opened.
 struct SourceOptions {
   bool recursive = true;
-  bool optional = false;       // a missing source is not an error: the slot stays empty, see skip_unless_open()
-  bool clone = true;           // a detached copy of the mount tree (open_tree), or, if false, an O_PATH descriptor
+  bool optional = false;        // a missing source is not an error: the slot stays empty, see skip_unless_open()
+  bool clone = true;            // a detached copy of the mount tree (open_tree), or, if false, an O_PATH descriptor
   bool follow_symlinks = true;  // in the last component
 };
 
@@ -266,7 +265,8 @@ class ROOTPREP_EXPORT PlanBuilder {
   // `path` is relative to the root; a leading '/' and symbolic links in the image mean the root itself. openat2(RESOLVE_IN_ROOT)
   // where there is one, else a walk by components.
   Fd open_in_root(std::string_view path, InRootOptions options = {});
-  // As open_in_root without creation, as a call whose errors can be allowed: `b.open_in_root_call("proc/acpi").otherwise(missing, {ENOENT})`.
+  // As open_in_root without creation, as a call whose errors can be allowed: `b.open_in_root_call("proc/acpi").otherwise(missing,
+  // {ENOENT})`.
   Call open_in_root_call(std::string_view path, std::uint64_t flags = abi::o_path | abi::o_cloexec);
   // As open_in_root, for the directory above `path`: creates missing parents. `name` gets the last component.
   Fd open_parent_in_root(std::string_view path, std::string& name, Create missing_parents = Create::directory);
@@ -314,7 +314,8 @@ class ROOTPREP_EXPORT PlanBuilder {
   // --- extension ---
   // A system call by its number, known to the library or not.
   Call syscall(long number, std::initializer_list<Value> arguments);
-  // A function of yours, called in the child: see UserFunction for what it may do. `data` is copied into the plan. The plan is no longer portable.
+  // A function of yours, called in the child: see UserFunction for what it may do. `data` is copied into the plan. The plan is no longer
+  // portable.
   Call call(UserFunction function, std::span<const std::byte> data = {});
 
   // --- the end ---

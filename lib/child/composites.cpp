@@ -56,13 +56,14 @@ class Descriptor {
 
 long node_mode(Kernel& kernel, int descriptor, std::uint64_t& mode) noexcept {
   abi::statx status;
-  const long result = invoke(kernel, SYS_statx, descriptor, "", abi::at_empty_path | abi::at_symlink_nofollow, abi::statx_type | abi::statx_mode, &status);
+  const long result =
+      invoke(kernel, SYS_statx, descriptor, "", abi::at_empty_path | abi::at_symlink_nofollow, abi::statx_type | abi::statx_mode, &status);
   mode = status.mode;
   return result;
 }
 
-// The walk of open_in_root(): `current` is a directory inside the root, `pending` what is still to be walked, `resolved` the real names that led
-// from the root to `current`.
+// The walk of open_in_root(): `current` is a directory inside the root, `pending` what is still to be walked, `resolved` the real names
+// that led from the root to `current`.
 class Walk {
  public:
   Walk(Kernel& kernel, int root) noexcept : kernel_(kernel), root_(root), current_(kernel, -1) {}
@@ -166,7 +167,8 @@ class Walk {
     while (resolved_size_ > 0 && resolved_[resolved_size_ - 1] != '\0') resolved_size_ -= 1;
     current_.reset(-1);
     for (std::size_t i = 0; i < resolved_size_; i += length_of(resolved_ + i) + 1) {
-      const long next = invoke(kernel_, SYS_openat, directory(), resolved_ + i, abi::o_path | abi::o_nofollow | abi::o_directory | abi::o_cloexec);
+      const long next =
+          invoke(kernel_, SYS_openat, directory(), resolved_ + i, abi::o_path | abi::o_nofollow | abi::o_directory | abi::o_cloexec);
       if (next < 0) return next == -ELOOP || next == -ENOTDIR ? -EAGAIN : next;
       current_.reset(static_cast<int>(next));
     }
@@ -192,9 +194,7 @@ class Walk {
     return invoke(kernel_, SYS_mknodat, directory(), name, abi::s_ifreg | (mode & 0666U), 0);
   }
 
-  long reopen_current(std::uint64_t flags) noexcept {
-    return invoke(kernel_, SYS_openat, directory(), ".", flags | abi::o_cloexec);
-  }
+  long reopen_current(std::uint64_t flags) noexcept { return invoke(kernel_, SYS_openat, directory(), ".", flags | abi::o_cloexec); }
 
   Kernel& kernel_;
   int root_;
@@ -366,7 +366,8 @@ long hide(Kernel& kernel, const char* target) noexcept {
   const long still_there = is_kernel_filesystem(kernel, target);
   if (still_there <= 0) return still_there;
   // Locked by an outer user namespace (EINVAL): it cannot be unmounted, but covered.
-  return invoke(kernel, SYS_mount, "tmpfs", target, "tmpfs", abi::ms_rdonly | abi::ms_nosuid | abi::ms_nodev | abi::ms_noexec, "size=4k,nr_inodes=2,mode=555");
+  return invoke(kernel, SYS_mount, "tmpfs", target, "tmpfs", abi::ms_rdonly | abi::ms_nosuid | abi::ms_nodev | abi::ms_noexec,
+                "size=4k,nr_inodes=2,mode=555");
 }
 
 }  // namespace
@@ -429,7 +430,8 @@ long remount_bind(Kernel& kernel, int mount, std::uint64_t set, std::uint64_t cl
 long verify(Kernel& kernel, int descriptor, Verification what, std::uint64_t a, std::uint64_t b, std::uint64_t c) noexcept {
   if (what == Verification::node) {
     abi::statx status;
-    const long result = invoke(kernel, SYS_statx, descriptor, "", abi::at_empty_path | abi::at_symlink_nofollow, abi::statx_type | abi::statx_mode, &status);
+    const long result = invoke(kernel, SYS_statx, descriptor, "", abi::at_empty_path | abi::at_symlink_nofollow,
+                               abi::statx_type | abi::statx_mode, &status);
     if (result < 0) return result;
     const bool has_number = a == abi::s_ifchr || a == abi::s_ifblk;
     const bool same_number = abi::device_number(status.rdev_major, status.rdev_minor) == b;

@@ -22,8 +22,8 @@ long open_in_root(Kernel& kernel, int root, const char* path, std::uint64_t flag
 // Gives the mount that holds `directory` the propagation `propagation`, walking up to the mount's root by descriptor.
 long make_parent_private(Kernel& kernel, int directory, std::uint64_t propagation) noexcept;
 
-// Unmounts, or covers, every whole procfs and sysfs that does not lie below `root`: after MS_MOVE the host's are still mounted below, and a process
-// that leaves its chroot would find them.
+// Unmounts, or covers, every whole procfs and sysfs that does not lie below `root`: after MS_MOVE the host's are still mounted below, and a
+// process that leaves its chroot would find them.
 long hide_host_filesystems(Kernel& kernel, int root) noexcept;
 
 // mount(2) with MS_REMOUNT|MS_BIND replaces all flags of a mount: reads the present ones and changes only those that were asked for.

@@ -29,23 +29,15 @@ class Resolver {
   bool resolve(const Argument& argument, std::uint64_t& out) noexcept {
     switch (argument.source) {
       case ArgumentSource::immediate:
-      case ArgumentSource::held_descriptor:
-        out = argument.value;
-        return true;
+      case ArgumentSource::held_descriptor: out = argument.value; return true;
       case ArgumentSource::string:
-      case ArgumentSource::blob:
-        out = word(frame_.data + argument.value);
-        return true;
-      case ArgumentSource::descriptor:
-        out = word(frame_.slots[argument.slot]);
-        return frame_.slots[argument.slot] >= 0;
+      case ArgumentSource::blob: out = word(frame_.data + argument.value); return true;
+      case ArgumentSource::descriptor: out = word(frame_.slots[argument.slot]); return frame_.slots[argument.slot] >= 0;
       case ArgumentSource::descriptor_path:
         out = word(scratch_);
         scratch_ = DescriptorPath::write(scratch_, frame_.slots[argument.slot]) + 1;
         return frame_.slots[argument.slot] >= 0;
-      case ArgumentSource::text:
-        out = word(scratch_);
-        return fill(frame_.data + argument.value);
+      case ArgumentSource::text: out = word(scratch_); return fill(frame_.data + argument.value);
     }
     return false;
   }
@@ -87,8 +79,7 @@ long call_with_retries(Kernel& kernel, const SysCall& call) noexcept {
 long perform(Frame& frame, const Operation& op, std::uint64_t (&a)[6]) noexcept {
   Kernel& kernel = *frame.kernel;
   switch (op.kind) {
-    case OperationKind::system_call:
-      return call_with_retries(kernel, SysCall{op.number, {a[0], a[1], a[2], a[3], a[4], a[5]}});
+    case OperationKind::system_call: return call_with_retries(kernel, SysCall{op.number, {a[0], a[1], a[2], a[3], a[4], a[5]}});
     case OperationKind::user_function: {
       const int root = frame.root_slot == no_slot ? -1 : frame.slots[frame.root_slot];
       const ChildContext context{kernel, reinterpret_cast<const void*>(a[1]), op.arguments[1].size, root};
@@ -97,16 +88,11 @@ long perform(Frame& frame, const Operation& op, std::uint64_t (&a)[6]) noexcept 
     case OperationKind::open_in_root:
       return open_in_root(kernel, static_cast<int>(a[0]), reinterpret_cast<const char*>(a[1]), a[2], static_cast<Create>(a[3]),
                           static_cast<std::uint32_t>(a[4]), static_cast<int>(a[5]));
-    case OperationKind::make_parent_private:
-      return make_parent_private(kernel, static_cast<int>(a[0]), a[1]);
-    case OperationKind::hide_host_filesystems:
-      return hide_host_filesystems(kernel, static_cast<int>(a[0]));
-    case OperationKind::remount_bind:
-      return remount_bind(kernel, static_cast<int>(a[0]), a[1], a[2]);
-    case OperationKind::verify:
-      return verify(kernel, static_cast<int>(a[0]), static_cast<Verification>(a[1]), a[2], a[3], a[4]);
-    case OperationKind::skip_if_closed:
-      break;
+    case OperationKind::make_parent_private: return make_parent_private(kernel, static_cast<int>(a[0]), a[1]);
+    case OperationKind::hide_host_filesystems: return hide_host_filesystems(kernel, static_cast<int>(a[0]));
+    case OperationKind::remount_bind: return remount_bind(kernel, static_cast<int>(a[0]), a[1], a[2]);
+    case OperationKind::verify: return verify(kernel, static_cast<int>(a[0]), static_cast<Verification>(a[1]), a[2], a[3], a[4]);
+    case OperationKind::skip_if_closed: break;
   }
   return -ENOSYS;
 }
@@ -142,7 +128,8 @@ void record_failure(Frame& frame, std::uint32_t index, long result, const std::u
 // Returns the index of the operation to go on with, or no_operation after a failure.
 std::uint32_t step_once(Frame& frame, std::uint32_t index) noexcept {
   const Operation& op = frame.operations[index];
-  const bool is_close = op.kind == OperationKind::system_call && op.number == SYS_close && op.arguments[0].source == ArgumentSource::descriptor;
+  const bool is_close =
+      op.kind == OperationKind::system_call && op.number == SYS_close && op.arguments[0].source == ArgumentSource::descriptor;
   if (op.kind == OperationKind::skip_if_closed && frame.slots[op.arguments[0].slot] < 0) return op.alternative;
   if (op.kind == OperationKind::skip_if_closed) return op.next == no_operation ? index + 1 : op.next;
 
@@ -191,7 +178,8 @@ void execute(Frame& frame) noexcept {
     if (index == no_operation) break;
   }
   for (std::size_t slot = 0; slot < frame.slot_count; ++slot) {
-    if (frame.slots[slot] >= 0) (void)invoke(*frame.kernel, SYS_close, frame.slots[slot]);  // after a failure; nothing could be done about EIO
+    if (frame.slots[slot] >= 0)
+      (void)invoke(*frame.kernel, SYS_close, frame.slots[slot]);  // after a failure; nothing could be done about EIO
     frame.slots[slot] = -1;
   }
   (void)invoke(*frame.kernel, SYS_umask, old_mask);  // umask(2) cannot fail

@@ -22,7 +22,8 @@ bool has_mount_by_descriptor(Kernel& kernel) noexcept {
   invoke(kernel, SYS_close, tree);
   // Bad descriptors: EBADF from a kernel that has the call. move_mount and fsopen ask for privilege first, so EPERM says nothing there.
   return !missing(invoke(kernel, SYS_fsconfig, -1, abi::fsconfig_cmd_create, nullptr, nullptr, 0)) &&
-         invoke(kernel, SYS_move_mount, -1, "", -1, "", 0x4000'0000) != -ENOSYS && invoke(kernel, SYS_fsopen, "tmpfs", 0x4000'0000) != -ENOSYS;
+         invoke(kernel, SYS_move_mount, -1, "", -1, "", 0x4000'0000) != -ENOSYS &&
+         invoke(kernel, SYS_fsopen, "tmpfs", 0x4000'0000) != -ENOSYS;
 }
 
 bool has_openat2(Kernel& kernel) noexcept {
@@ -76,11 +77,13 @@ KernelFeatures probe_kernel(Kernel& kernel) noexcept {
   // What cannot be tried without privilege or without a mount: by a system call that came in the same version or later.
   constexpr long epoll_pwait2_5_11 = 441;
   constexpr long quotactl_fd_5_14 = 443;
-  f.proc_options_by_name = f.overlay_volatile = f.nosymfollow = f.overlay_in_user_namespace = f.mount_setattr || has_call(kernel, epoll_pwait2_5_11);
+  f.proc_options_by_name = f.overlay_volatile = f.nosymfollow = f.overlay_in_user_namespace =
+      f.mount_setattr || has_call(kernel, epoll_pwait2_5_11);
   f.mount_attr_nosymfollow = f.mount_setattr && has_call(kernel, quotactl_fd_5_14);
   const OverlayByDescriptor overlay = f.mount_by_descriptor ? try_overlay(kernel) : OverlayByDescriptor{};
-  f.overlay_lowerdir_append = overlay.tried ? overlay.append : f.mount_by_descriptor && has_call(kernel, SYS_statmount);              // both 6.8
-  f.overlay_layers_by_descriptor = overlay.tried ? overlay.descriptors : f.mount_by_descriptor && has_call(kernel, SYS_open_tree_attr);  // both 6.15
+  f.overlay_lowerdir_append = overlay.tried ? overlay.append : f.mount_by_descriptor && has_call(kernel, SYS_statmount);  // both 6.8
+  f.overlay_layers_by_descriptor =
+      overlay.tried ? overlay.descriptors : f.mount_by_descriptor && has_call(kernel, SYS_open_tree_attr);  // both 6.15
   return f;
 }
 

@@ -20,6 +20,8 @@ void Pipeline::lower(PlanBuilder& builder) const {
   }
 }
 
-std::string Pipeline::describe() const { return "pipeline of " + std::to_string(steps_.size()) + (steps_.size() == 1 ? " step" : " steps"); }
+std::string Pipeline::describe() const {
+  return "pipeline of " + std::to_string(steps_.size()) + (steps_.size() == 1 ? " step" : " steps");
+}
 
 }  // namespace rootprep

@@ -13,10 +13,8 @@ namespace rootprep {
 bool leaves_something_behind(const Operation& operation) noexcept {
   switch (operation.kind) {
     case OperationKind::skip_if_closed:
-    case OperationKind::verify:
-      return false;
-    case OperationKind::open_in_root:
-      return operation.arguments[3].value != static_cast<std::uint64_t>(Create::nothing);
+    case OperationKind::verify: return false;
+    case OperationKind::open_in_root: return operation.arguments[3].value != static_cast<std::uint64_t>(Create::nothing);
     case OperationKind::system_call: {
       const SysCallInfo* info = find_syscall(long{operation.number});
       return info == nullptr || info->leaves == Leaves::mounts || info->leaves == Leaves::files;
@@ -24,8 +22,7 @@ bool leaves_something_behind(const Operation& operation) noexcept {
     case OperationKind::user_function:
     case OperationKind::make_parent_private:
     case OperationKind::hide_host_filesystems:
-    case OperationKind::remount_bind:
-      return true;
+    case OperationKind::remount_bind: return true;
   }
   return true;
 }
@@ -143,11 +140,12 @@ class Verifier {
       if (info != nullptr && info->argument_count != op.argument_count) return PlanErrc::bad_operation;
       if (info != nullptr && (info->result == ResultKind::descriptor) != (op.result != no_slot)) return PlanErrc::bad_operation;
     }
-    if (op.kind == OperationKind::user_function &&
-        (op.arguments[0].source != ArgumentSource::immediate || op.arguments[0].value == 0 || op.arguments[1].source != ArgumentSource::blob)) {
+    if (op.kind == OperationKind::user_function && (op.arguments[0].source != ArgumentSource::immediate || op.arguments[0].value == 0 ||
+                                                    op.arguments[1].source != ArgumentSource::blob)) {
       return PlanErrc::bad_argument;
     }
-    if (op.kind == OperationKind::open_in_root && (op.arguments[1].source != ArgumentSource::string || op.result == no_slot)) return PlanErrc::bad_argument;
+    if (op.kind == OperationKind::open_in_root && (op.arguments[1].source != ArgumentSource::string || op.result == no_slot))
+      return PlanErrc::bad_argument;
     if (op.kind == OperationKind::skip_if_closed && op.arguments[0].source != ArgumentSource::descriptor) return PlanErrc::bad_argument;
 
     if (op.next != no_operation && (op.next <= index || op.next > count)) return PlanErrc::bad_jump;
@@ -171,11 +169,12 @@ class Verifier {
     return PlanErrc::ok;
   }
 
-  // A plan may come from a file: where the kernel expects an address there must be one into the plan's data, or none, and no more bytes may be
-  // read or written there than it has. (What an unknown system call makes of its arguments nobody can check.)
+  // A plan may come from a file: where the kernel expects an address there must be one into the plan's data, or none, and no more bytes may
+  // be read or written there than it has. (What an unknown system call makes of its arguments nobody can check.)
   static bool fits(const Operation& op, std::size_t index, ArgumentKind kind) noexcept {
     const Argument& argument = op.arguments[index];
-    const bool is_text = argument.source == ArgumentSource::string || argument.source == ArgumentSource::text || argument.source == ArgumentSource::descriptor_path;
+    const bool is_text = argument.source == ArgumentSource::string || argument.source == ArgumentSource::text ||
+                         argument.source == ArgumentSource::descriptor_path;
     const bool is_null = argument.source == ArgumentSource::immediate && argument.value == 0;
     const auto holds = [&](std::uint64_t size) { return argument.source == ArgumentSource::blob && size <= argument.size; };
     const auto size_follows = [&] {
@@ -185,22 +184,20 @@ class Verifier {
     switch (kind) {
       case ArgumentKind::path:
       case ArgumentKind::text:
-      case ArgumentKind::mount_data:
-        return is_text || is_null;
+      case ArgumentKind::mount_data: return is_text || is_null;
       case ArgumentKind::fsconfig_value:
         return is_text || is_null || (op.arguments[4].source == ArgumentSource::immediate && holds(op.arguments[4].value));
       case ArgumentKind::bytes:
       case ArgumentKind::open_how:
-      case ArgumentKind::mount_attr:
-        return is_null || size_follows();
+      case ArgumentKind::mount_attr: return is_null || size_follows();
       case ArgumentKind::pointer:
         if (op.number == SYS_listmount && index == 1) {  // its size counts numbers, not bytes
           const Argument& count = op.arguments[index + 1];
-          return is_null || (count.source == ArgumentSource::immediate && count.value <= argument.size && holds(count.value * sizeof(std::uint64_t)));
+          return is_null ||
+                 (count.source == ArgumentSource::immediate && count.value <= argument.size && holds(count.value * sizeof(std::uint64_t)));
         }
         return is_null || size_follows() || holds(sizeof(abi::statx));
-      default:
-        return !is_text && argument.source != ArgumentSource::blob;
+      default: return !is_text && argument.source != ArgumentSource::blob;
     }
   }
 
@@ -208,10 +205,8 @@ class Verifier {
     const std::uint64_t size = parts_.data.size();
     switch (argument.source) {
       case ArgumentSource::immediate:
-      case ArgumentSource::held_descriptor:
-        return PlanErrc::ok;
-      case ArgumentSource::string:
-        return ends_inside(argument.value) ? PlanErrc::ok : PlanErrc::bad_data;
+      case ArgumentSource::held_descriptor: return PlanErrc::ok;
+      case ArgumentSource::string: return ends_inside(argument.value) ? PlanErrc::ok : PlanErrc::bad_data;
       case ArgumentSource::text: {
         if (!ends_inside(argument.value)) return PlanErrc::bad_data;
         const std::string_view encoded = string_in(parts_.data, argument.value);
@@ -231,10 +226,10 @@ class Verifier {
         return PlanErrc::ok;
       }
       case ArgumentSource::blob:
-        return argument.value <= size && argument.size <= size - argument.value && argument.value % 8 == 0 ? PlanErrc::ok : PlanErrc::bad_data;
+        return argument.value <= size && argument.size <= size - argument.value && argument.value % 8 == 0 ? PlanErrc::ok
+                                                                                                           : PlanErrc::bad_data;
       case ArgumentSource::descriptor:
-      case ArgumentSource::descriptor_path:
-        return argument.slot < parts_.slots.size() ? PlanErrc::ok : PlanErrc::bad_slot;
+      case ArgumentSource::descriptor_path: return argument.slot < parts_.slots.size() ? PlanErrc::ok : PlanErrc::bad_slot;
     }
     return PlanErrc::bad_argument;
   }
@@ -370,7 +365,8 @@ bool older(std::string_view a, std::string_view b) noexcept {
 Needs Plan::needs() const {
   Needs needs;
   const auto add = [&](Capability capability) {
-    if (capability != Capability::none && std::find(needs.capabilities.begin(), needs.capabilities.end(), capability) == needs.capabilities.end()) {
+    if (capability != Capability::none &&
+        std::find(needs.capabilities.begin(), needs.capabilities.end(), capability) == needs.capabilities.end()) {
       needs.capabilities.push_back(capability);
     }
   };
@@ -390,14 +386,11 @@ Needs Plan::needs() const {
         break;
       case OperationKind::make_parent_private:
       case OperationKind::hide_host_filesystems:
-      case OperationKind::remount_bind:
-        add(Capability::sys_admin);
-        break;
+      case OperationKind::remount_bind: add(Capability::sys_admin); break;
       case OperationKind::open_in_root:
       case OperationKind::verify:
       case OperationKind::skip_if_closed:
-      case OperationKind::user_function:
-        break;
+      case OperationKind::user_function: break;
     }
     if (op.result != no_slot) needs.descriptors = std::max(needs.descriptors, ++open);
   }

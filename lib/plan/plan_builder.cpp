@@ -74,7 +74,6 @@ struct Attempt {
   bool open = true;  // until its first operation that leaves something behind
 };
 
-
 }  // namespace
 
 struct PlanBuilder::State {
@@ -207,7 +206,8 @@ void PlanBuilder::first_of(const std::vector<Alternative>& alternatives) {
       region.back().next = end.index_ | label_bit;
       // A label at the end of this alternative means the end of all, not the start of the next one.
       for (LabelPlace& placed : state_->labels) {
-        if (placed.placed && placed.prologue == state_->in_prologue && placed.index == region.size() && placed.same_as == no_operation) placed.same_as = end.index_;
+        if (placed.placed && placed.prologue == state_->in_prologue && placed.index == region.size() && placed.same_as == no_operation)
+          placed.same_as = end.index_;
       }
     }
     place(next);
@@ -260,12 +260,8 @@ Argument PlanBuilder::argument(const Value& value) {
     }
   };
   switch (value.kind_) {
-    case Value::Kind::number:
-      argument.value = value.number_;
-      break;
-    case Value::Kind::descriptor:
-      from_descriptor(value.descriptor_, ArgumentSource::descriptor);
-      break;
+    case Value::Kind::number: argument.value = value.number_; break;
+    case Value::Kind::descriptor: from_descriptor(value.descriptor_, ArgumentSource::descriptor); break;
     case Value::Kind::bytes:
       argument.source = ArgumentSource::blob;
       argument.value = intern_blob(value.bytes_);
@@ -319,8 +315,8 @@ Fd PlanBuilder::new_slot(std::string_view name) {
   return Fd{Fd::Kind::slot, static_cast<int>(s.slots.size() - 1)};
 }
 
-// After the root was entered "/proc/self/fd/N" is looked up in the image's /proc. Where that is no procfs, its "fd/N" would be whatever the image
-// has put there, a symbolic link to another mount for example, and a read-only flag would go astray.
+// After the root was entered "/proc/self/fd/N" is looked up in the image's /proc. Where that is no procfs, its "fd/N" would be whatever the
+// image has put there, a symbolic link to another mount for example, and a read-only flag would go astray.
 void PlanBuilder::require_procfs() {
   Fd descriptors = openat(Fd::cwd(), "/proc/self/fd", abi::o_path | abi::o_directory | abi::o_nofollow | abi::o_cloexec).descriptor("proc");
   verify_filesystem(descriptors, abi::proc_super_magic, 0, 0);
@@ -331,7 +327,8 @@ Call PlanBuilder::add(OperationKind kind, long number, std::initializer_list<Val
   State& s = *state_;
   const auto is_descriptor_path = [](const Value& value) {
     const std::vector<Text::Piece>& pieces = value.text_.pieces();
-    return std::any_of(pieces.begin(), pieces.end(), [](const Text::Piece& p) { return p.descriptor || p.literal.find("/proc/self/fd/") != std::string::npos; });
+    return std::any_of(pieces.begin(), pieces.end(),
+                       [](const Text::Piece& p) { return p.descriptor || p.literal.find("/proc/self/fd/") != std::string::npos; });
   };
   const bool by_descriptor_path = std::any_of(arguments.begin(), arguments.end(), is_descriptor_path);
   // A symbolic link may well lead to /proc/self/fd (DeviceSetup makes such): only mount calls look it up now.
@@ -348,14 +345,16 @@ Call PlanBuilder::add(OperationKind kind, long number, std::initializer_list<Val
     operation.arguments[operation.argument_count++] = argument(value);
   }
   std::deque<Operation>& region = s.region();
-  if (region.size() >= max_operations) fail(PlanErrc::too_large, "Plan.operations", std::to_string(region.size()), "at most 1048576 operations");
+  if (region.size() >= max_operations)
+    fail(PlanErrc::too_large, "Plan.operations", std::to_string(region.size()), "at most 1048576 operations");
   region.push_back(operation);
   Call call{*this, s.in_prologue, region.size() - 1};
 
   const SysCallInfo* info = kind == OperationKind::system_call ? find_syscall(number) : nullptr;
   if ((info != nullptr && info->result == ResultKind::descriptor) || kind == OperationKind::open_in_root) (void)call.descriptor();
 
-  if (!s.attempts.empty() && s.attempts.back().open && s.attempts.back().prologue == s.in_prologue && kind != OperationKind::skip_if_closed) {
+  if (!s.attempts.empty() && s.attempts.back().open && s.attempts.back().prologue == s.in_prologue &&
+      kind != OperationKind::skip_if_closed) {
     Attempt& attempt = s.attempts.back();
     Operation& added = region.back();
     std::size_t i = 0;
@@ -457,8 +456,10 @@ bool PlanBuilder::require_directory(std::string_view path, std::string_view fiel
   struct stat status {};
   if (::stat(std::string{path}.c_str(), &status) != 0) {
     const int error_number = errno;
-    fail(error_number == ENOENT ? PlanErrc::not_found : error_number == ENOTDIR ? PlanErrc::not_a_directory : PlanErrc::wrong_type, field, path,
-         std::string{"an existing directory ("} + std::strerror(error_number) + ")");
+    fail(error_number == ENOENT    ? PlanErrc::not_found
+         : error_number == ENOTDIR ? PlanErrc::not_a_directory
+                                   : PlanErrc::wrong_type,
+         field, path, std::string{"an existing directory ("} + std::strerror(error_number) + ")");
     return false;
   }
   if (!S_ISDIR(status.st_mode)) {
@@ -470,8 +471,8 @@ bool PlanBuilder::require_directory(std::string_view path, std::string_view fiel
 
 Fd PlanBuilder::host_source(std::string_view path, std::string_view field, SourceOptions options) {
   if (!require_absolute(path, field)) return Fd::held(-1);
-  const std::uint64_t tree_flags = abi::open_tree_cloexec | (options.clone ? abi::open_tree_clone : 0U) |
-                                   (options.clone && options.recursive ? abi::at_recursive : 0U);
+  const std::uint64_t tree_flags =
+      abi::open_tree_cloexec | (options.clone ? abi::open_tree_clone : 0U) | (options.clone && options.recursive ? abi::at_recursive : 0U);
   const bool clone = options.clone && features().mount_by_descriptor;
 
   if (!root_host_path().empty() && host_path::is_below(path, root_host_path())) {
@@ -479,7 +480,8 @@ Fd PlanBuilder::host_source(std::string_view path, std::string_view field, Sourc
     const Label missing = label();
     Fd found = open_in_root(host_path::normalized(path).substr(root_host_path().size()));
     if (options.optional) {
-      Call{*this, state_->in_prologue, state_->region().size() - 1}.otherwise(missing, {ENOENT, ENOTDIR}, "skipped: the source does not exist");
+      Call{*this, state_->in_prologue, state_->region().size() - 1}.otherwise(missing, {ENOENT, ENOTDIR},
+                                                                              "skipped: the source does not exist");
     }
     Fd source = found;
     if (clone) {
@@ -505,7 +507,8 @@ Fd PlanBuilder::host_source(std::string_view path, std::string_view field, Sourc
   in_prologue([&] {
     const Label missing = label();
     const std::uint64_t nofollow = options.follow_symlinks ? 0 : clone ? abi::at_symlink_nofollow : abi::o_nofollow;
-    Call call = clone ? open_tree(Fd::cwd(), path, tree_flags | nofollow) : openat(Fd::cwd(), path, abi::o_path | abi::o_cloexec | nofollow);
+    Call call =
+        clone ? open_tree(Fd::cwd(), path, tree_flags | nofollow) : openat(Fd::cwd(), path, abi::o_path | abi::o_cloexec | nofollow);
     if (options.optional) call.otherwise(missing, {ENOENT, ENOTDIR}, "skipped: the source does not exist");
     source = call.descriptor("source");
     place(missing);
@@ -564,14 +567,16 @@ Fd PlanBuilder::open_parent_in_root(std::string_view path, std::string& name, Cr
     fail(PlanErrc::bad_value, "path", path, "a path whose last component is a name");
   }
   const std::string parent = slash == std::string::npos ? "." : relative.substr(0, slash);
-  return open_in_root(parent, {.create = parent == "." ? Create::nothing : missing_parents,
-                               .flags = abi::o_path | abi::o_directory | abi::o_cloexec});
+  return open_in_root(
+      parent, {.create = parent == "." ? Create::nothing : missing_parents, .flags = abi::o_path | abi::o_directory | abi::o_cloexec});
 }
 
 // --- deferred system calls ---
 
 Call PlanBuilder::open_tree(Fd directory, Text path, std::uint64_t flags) { return named("open_tree", {directory, path, flags}); }
-Call PlanBuilder::open_tree(Fd descriptor, std::uint64_t flags) { return named("open_tree", {descriptor, Text{}, flags | abi::at_empty_path}); }
+Call PlanBuilder::open_tree(Fd descriptor, std::uint64_t flags) {
+  return named("open_tree", {descriptor, Text{}, flags | abi::at_empty_path});
+}
 Call PlanBuilder::move_mount(Fd from, Fd to) {
   return named("move_mount", {from, Text{}, to, Text{}, abi::move_mount_f_empty_path | abi::move_mount_t_empty_path});
 }
@@ -579,9 +584,7 @@ Call PlanBuilder::move_mount(Fd from, Text from_path, Fd to, Text to_path, std::
   return named("move_mount", {from, from_path, to, to_path, flags});
 }
 Call PlanBuilder::fsopen(Text type, std::uint64_t flags) { return named("fsopen", {type, flags}); }
-Call PlanBuilder::fsconfig_string(Fd fs, Text key, Text value) {
-  return named("fsconfig", {fs, abi::fsconfig_set_string, key, value, 0});
-}
+Call PlanBuilder::fsconfig_string(Fd fs, Text key, Text value) { return named("fsconfig", {fs, abi::fsconfig_set_string, key, value, 0}); }
 Call PlanBuilder::fsconfig_flag(Fd fs, Text key) { return named("fsconfig", {fs, abi::fsconfig_set_flag, key, nullptr, 0}); }
 Call PlanBuilder::fsconfig_fd(Fd fs, Text key, Fd descriptor) {
   return named("fsconfig", {fs, abi::fsconfig_set_fd, key, nullptr, descriptor});
@@ -615,7 +618,9 @@ Call PlanBuilder::write(Fd descriptor, std::span<const std::byte> bytes) {
   call.exactly();
   return call;
 }
-Call PlanBuilder::write(Fd descriptor, std::string_view bytes) { return write(descriptor, std::as_bytes(std::span{bytes.data(), bytes.size()})); }
+Call PlanBuilder::write(Fd descriptor, std::string_view bytes) {
+  return write(descriptor, std::as_bytes(std::span{bytes.data(), bytes.size()}));
+}
 Call PlanBuilder::mkdirat(Fd directory, Text path, std::uint32_t mode) { return named("mkdirat", {directory, path, std::uint64_t{mode}}); }
 Call PlanBuilder::mknodat(Fd directory, Text path, std::uint64_t mode, std::uint32_t device) {
   return named("mknodat", {directory, path, mode, std::uint64_t{device}});
@@ -623,7 +628,9 @@ Call PlanBuilder::mknodat(Fd directory, Text path, std::uint64_t mode, std::uint
 Call PlanBuilder::symlinkat(Text target, Fd directory, Text path) { return named("symlinkat", {target, directory, path}); }
 Call PlanBuilder::unlinkat(Fd directory, Text path, std::uint64_t flags) { return named("unlinkat", {directory, path, flags}); }
 Call PlanBuilder::fchmod(Fd descriptor, std::uint32_t mode) { return named("fchmod", {descriptor, std::uint64_t{mode}}); }
-Call PlanBuilder::fchmodat(Fd directory, Text path, std::uint32_t mode) { return named("fchmodat", {directory, path, std::uint64_t{mode}}); }
+Call PlanBuilder::fchmodat(Fd directory, Text path, std::uint32_t mode) {
+  return named("fchmodat", {directory, path, std::uint64_t{mode}});
+}
 Call PlanBuilder::fchownat(Fd directory, Text path, std::uint32_t owner, std::uint32_t group, std::uint64_t at_flags) {
   return named("fchownat", {directory, path, std::uint64_t{owner}, std::uint64_t{group}, at_flags});
 }
@@ -645,7 +652,8 @@ Call PlanBuilder::verify_filesystem(Fd descriptor, std::uint64_t magic, std::uin
 }
 
 Call PlanBuilder::syscall(long number, std::initializer_list<Value> arguments) {
-  if (number < 0 || number > 0xFFFF) fail(PlanErrc::bad_argument, "PlanBuilder.syscall", std::to_string(number), "the number of a system call");
+  if (number < 0 || number > 0xFFFF)
+    fail(PlanErrc::bad_argument, "PlanBuilder.syscall", std::to_string(number), "the number of a system call");
   return add(OperationKind::system_call, number, arguments);
 }
 

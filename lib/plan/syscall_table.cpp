@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The rootprep authors
-#include "rootprep/kernel.hpp"
-
 #include "plan/syscall_numbers.hpp"
+#include "rootprep/kernel.hpp"
 
 namespace rootprep {
 namespace {
@@ -14,7 +13,8 @@ constexpr SysCallInfo row(std::string_view name, long number, std::string_view s
 }
 
 constexpr SysCallInfo rows[] = {
-#define ROOTPREP_ARGUMENT(type, kind, name) ArgumentInfo{ArgumentKind::kind, #name}
+#define ROOTPREP_ARGUMENT(type, kind, name) \
+  ArgumentInfo { ArgumentKind::kind, #name }
 #define ROOTPREP_SYSCALL(name, since, result, leaves, needs, ...) \
   row(#name, SYS_##name, since, ResultKind::result, Leaves::leaves, Capability::needs, __VA_ARGS__),
 #include "rootprep/syscalls.def"

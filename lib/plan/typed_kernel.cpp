@@ -16,7 +16,8 @@ Type argument_as(std::uint64_t value) noexcept {
 }
 
 template <class... Types, std::size_t... Index>
-long decode(TypedKernel& kernel, long (TypedKernel::*function)(Types...) noexcept, const SysCall& call, std::index_sequence<Index...>) noexcept {
+long decode(TypedKernel& kernel, long (TypedKernel::*function)(Types...) noexcept, const SysCall& call,
+            std::index_sequence<Index...>) noexcept {
   return (kernel.*function)(argument_as<Types>(call.arguments[Index])...);
 }
 
@@ -29,12 +30,10 @@ long decode(TypedKernel& kernel, long (TypedKernel::*function)(Types...) noexcep
 
 long TypedKernel::call(const SysCall& call) noexcept {
   switch (call.number) {
-#define ROOTPREP_SYSCALL(name, since, result, leaves, needs, ...) \
-  case SYS_##name:                                                \
-    return decode(*this, &TypedKernel::name, call);
-#include "rootprep/syscalls.def"
-    default:
-      return unknown(call);
+#define ROOTPREP_SYSCALL(name, since, result, leaves, needs, ...)  \
+  case SYS_##name: return decode(*this, &TypedKernel::name, call); \
+      #include "rootprep/syscalls.def"
+    default: return unknown(call);
   }
 }
 

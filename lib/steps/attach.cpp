@@ -52,7 +52,8 @@ void set_propagation(PlanBuilder& b, Fd mount, Propagation propagation, bool rec
     b.mount_setattr(mount, recursive ? abi::at_recursive : 0, {0, 0, propagation_flag(propagation), 0});
   } else {
     const bool is_current_root = b.entered() && b.has_root() && mount == b.root();
-    b.mount(nullptr, is_current_root ? Text{"/"} : Text::path_of(mount), nullptr, propagation_flag(propagation) | (recursive ? abi::ms_rec : 0), nullptr);
+    b.mount(nullptr, is_current_root ? Text{"/"} : Text::path_of(mount), nullptr,
+            propagation_flag(propagation) | (recursive ? abi::ms_rec : 0), nullptr);
   }
 }
 
@@ -105,11 +106,13 @@ std::string option_text(PlanBuilder& b, const std::vector<FilesystemOption>& opt
     text += option.key;
     if (option.value) text += '=' + *option.value;
     if ((option.value && option.value->find(',') != std::string::npos)) {
-      b.fail(PlanErrc::bad_value, field, *option.value, "a value without a comma: mount(2) separates options by commas (Linux 5.2 has no such limit)");
+      b.fail(PlanErrc::bad_value, field, *option.value,
+             "a value without a comma: mount(2) separates options by commas (Linux 5.2 has no such limit)");
     }
   }
   if (text.size() > longest) {
-    b.fail(PlanErrc::too_large, field, std::to_string(text.size()) + " bytes of options", "at most 4095 bytes for mount(2) (Linux 5.2 has no such limit)");
+    b.fail(PlanErrc::too_large, field, std::to_string(text.size()) + " bytes of options",
+           "at most 4095 bytes for mount(2) (Linux 5.2 has no such limit)");
   }
   return text;
 }

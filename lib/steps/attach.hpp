@@ -31,7 +31,8 @@ void mount_below(PlanBuilder& b, const MountSpec& spec, Fd directory, const std:
 // mount(2)'s data: "size=64k,mode=755".
 std::string option_text(PlanBuilder& b, const std::vector<FilesystemOption>& options, std::string_view field);
 
-// The descriptor of what is mounted topmost at `target` inside the root. A descriptor that was opened before mount(2) lies under the new mount.
+// The descriptor of what is mounted topmost at `target` inside the root. A descriptor that was opened before mount(2) lies under the new
+// mount.
 Fd reopen_topmost(PlanBuilder& b, std::string_view target);
 
 bool is_root(std::string_view target);

@@ -85,7 +85,7 @@ void bind_node(const DeviceSetup& setup, PlanBuilder& b, Fd dev, const Device& d
   Directories directories{setup, b, dev};
   const Place place = place_of(setup, device);
   Fd directory = directories.open(place);
-  b.mknodat(directory, place.name, abi::s_ifreg | 0644, 0).allow({EEXIST});  // an empty file to mount on
+  b.mknodat(directory, place.name, abi::s_ifreg | 0644, 0).allow({EEXIST});                       // an empty file to mount on
   b.verify_node(source, type_bits(device.type), abi::device_number(device.major, device.minor));  // CVE-2025-31133: the source decides
   if (b.features().mount_by_descriptor) {
     b.move_mount(source, Text{}, directory, place.name, abi::move_mount_f_empty_path);  // a symbolic link there is not followed
@@ -183,7 +183,8 @@ void DeviceSetup::lower(PlanBuilder& b) const {
     if (!check(*this, device, b)) return;
   }
   if (pts_options.gid && b.user_namespace() && *pts_options.gid == 5) {
-    b.fail(PlanErrc::bad_value, "DeviceSetup.pts_options.gid", "5", "no gid in a user namespace, unless it is mapped there under another number");
+    b.fail(PlanErrc::bad_value, "DeviceSetup.pts_options.gid", "5",
+           "no gid in a user namespace, unless it is mapped there under another number");
     return;
   }
 

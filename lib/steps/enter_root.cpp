@@ -17,7 +17,8 @@ void pivot(PlanBuilder& b) {
   // pivot_root(2): "." twice stacks the old root on the new one.
   b.pivot_root(".", ".").enters(RootEntry::pivot_root);
   if (must_separate) {
-    // The unmount must not reach the host. Slave, not private: the host's own unmounts still arrive until the detach, so nothing stays busy there.
+    // The unmount must not reach the host. Slave, not private: the host's own unmounts still arrive until the detach, so nothing stays busy
+    // there.
     b.fchdir(old_root);
     b.mount(nullptr, ".", nullptr, abi::ms_slave | abi::ms_rec, nullptr);
     b.close(old_root);
@@ -61,7 +62,10 @@ std::string Chroot::describe() const { return "enter root by chroot (no security
 
 void EnterRoot::lower(PlanBuilder& b) const {
   std::vector<PlanBuilder::Alternative> ways;
-  ways.push_back({pivot, {EINVAL}, allow_move ? "pivot_root refused (as on an initramfs): the root is moved over / instead" : "pivot_root refused: chroot instead"});
+  ways.push_back(
+      {pivot,
+       {EINVAL},
+       allow_move ? "pivot_root refused (as on an initramfs): the root is moved over / instead" : "pivot_root refused: chroot instead"});
   if (allow_move) {
     ways.push_back({move, {}, {}});
   } else if (allow_chroot) {

@@ -34,7 +34,9 @@ void WriteFile::lower(PlanBuilder& b) const {
   b.close(file);
   b.close(directory);
 }
-std::string WriteFile::describe() const { return "write file " + path + " (" + std::to_string(content.size()) + " bytes, " + octal(mode) + ')'; }
+std::string WriteFile::describe() const {
+  return "write file " + path + " (" + std::to_string(content.size()) + " bytes, " + octal(mode) + ')';
+}
 
 void RemoveFile::lower(PlanBuilder& b) const {
   if (!b.require_plain_text(path, "RemoveFile.path")) return;

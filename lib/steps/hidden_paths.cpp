@@ -108,6 +108,8 @@ void ReadonlyPaths::lower(PlanBuilder& b) const {
   }
 }
 
-std::string ReadonlyPaths::describe() const { return "make " + std::to_string(paths.size()) + (paths.size() == 1 ? " path" : " paths") + " read-only"; }
+std::string ReadonlyPaths::describe() const {
+  return "make " + std::to_string(paths.size()) + (paths.size() == 1 ? " path" : " paths") + " read-only";
+}
 
 }  // namespace rootprep

@@ -58,7 +58,8 @@ void lower_bind_by_path(const MountSpec& spec, PlanBuilder& b, Fd source) {
 
 void lower_bind(const MountSpec& spec, PlanBuilder& b) {
   if (!spec.options.empty()) {
-    b.fail(PlanErrc::conflict, "MountSpec.options", spec.options.front().key, "no file system options on a bind: they belong to the superblock; use attributes");
+    b.fail(PlanErrc::conflict, "MountSpec.options", spec.options.front().key,
+           "no file system options on a bind: they belong to the superblock; use attributes");
     return;
   }
   if (!steps::require_attributes(b, spec.attributes, spec.attributes_recursive, "MountSpec.attributes")) return;
@@ -69,14 +70,16 @@ void lower_bind(const MountSpec& spec, PlanBuilder& b) {
   }
   const Label end = b.label();
   if (!b.features().mount_by_descriptor) {
-    Fd source = held ? Fd::held(spec.source_descriptor)
-                     : b.host_source(spec.source, "MountSpec.source", {.recursive = spec.recursive, .optional = spec.optional, .clone = false});
+    Fd source =
+        held ? Fd::held(spec.source_descriptor)
+             : b.host_source(spec.source, "MountSpec.source", {.recursive = spec.recursive, .optional = spec.optional, .clone = false});
     if (spec.optional && !held) b.skip_if_closed(source, end);
     lower_bind_by_path(spec, b, source);
   } else if (held) {
     const Fd descriptor = Fd::held(spec.source_descriptor);
     if (steps::is_root(spec.target)) {
-      b.fail(PlanErrc::conflict, "MountSpec.target", spec.target, "a place below the root: a descriptor of the caller cannot become the root");
+      b.fail(PlanErrc::conflict, "MountSpec.target", spec.target,
+             "a place below the root: a descriptor of the caller cannot become the root");
       return;
     }
     const std::uint64_t flags = abi::open_tree_clone | abi::open_tree_cloexec | (spec.recursive ? abi::at_recursive : 0);
@@ -141,11 +144,13 @@ MountSpec MountSpec::proc(std::string target, ProcOptions options) {
 }
 
 MountSpec MountSpec::sysfs(std::string target) {
-  return filesystem("sysfs", std::move(target)).with({.ro = Setting::set, .nosuid = Setting::set, .nodev = Setting::set, .noexec = Setting::set});
+  return filesystem("sysfs", std::move(target))
+      .with({.ro = Setting::set, .nosuid = Setting::set, .nodev = Setting::set, .noexec = Setting::set});
 }
 
 MountSpec MountSpec::devpts(std::string target, DevptsOptions options) {
-  MountSpec spec = filesystem("devpts", std::move(target), {{"newinstance", {}}, {"ptmxmode", octal(options.ptmx_mode)}, {"mode", octal(options.mode)}});
+  MountSpec spec =
+      filesystem("devpts", std::move(target), {{"newinstance", {}}, {"ptmxmode", octal(options.ptmx_mode)}, {"mode", octal(options.mode)}});
   if (options.gid) spec.options.push_back({"gid", std::to_string(*options.gid)});
   return spec.with({.nosuid = Setting::set, .noexec = Setting::set});
 }

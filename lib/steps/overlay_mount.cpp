@@ -28,7 +28,8 @@ void check_lowers_differ(const OverlayMount& step, PlanBuilder& b) {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) return;  // reported elsewhere
     const auto [first, added] = seen.emplace(std::pair{status.st_dev, status.st_ino}, path);
-    if (!added) b.fail(PlanErrc::conflict, "OverlayMount.lower", path, "layers that differ: this is the same directory as " + first->second);
+    if (!added)
+      b.fail(PlanErrc::conflict, "OverlayMount.lower", path, "layers that differ: this is the same directory as " + first->second);
   }
 }
 
@@ -48,7 +49,8 @@ void check_upper(const OverlayMount& step, PlanBuilder& b) {
            "a directory that does not lie on overlayfs (as it does inside most containers): a tmpfs or a volume, or use `ephemeral`");
   }
   if (mount_id(existing_upper) != mount_id(existing_work)) {
-    b.fail(PlanErrc::upper_work_apart, "OverlayMount.work", step.work, "a directory on the same mount as the upper directory " + step.upper);
+    b.fail(PlanErrc::upper_work_apart, "OverlayMount.work", step.work,
+           "a directory on the same mount as the upper directory " + step.upper);
   }
 }
 
@@ -59,7 +61,8 @@ bool check(const OverlayMount& step, PlanBuilder& b) {
     return false;
   }
   if (step.lower.size() > max_layers) {
-    b.fail(PlanErrc::too_many_layers, "OverlayMount.lower", std::to_string(step.lower.size()) + " layers", "at most 500: merge some of them");
+    b.fail(PlanErrc::too_many_layers, "OverlayMount.lower", std::to_string(step.lower.size()) + " layers",
+           "at most 500: merge some of them");
     return false;
   }
   bool fine = true;
@@ -69,20 +72,23 @@ bool check(const OverlayMount& step, PlanBuilder& b) {
     return false;
   }
   if (step.upper.empty() != step.work.empty()) {
-    b.fail(PlanErrc::empty_value, step.upper.empty() ? "OverlayMount.upper" : "OverlayMount.work", "", "both upper and work, or none of them");
+    b.fail(PlanErrc::empty_value, step.upper.empty() ? "OverlayMount.upper" : "OverlayMount.work", "",
+           "both upper and work, or none of them");
     return false;
   }
   if (!step.upper.empty()) {
     if (step.create_upper_and_work) {
       fine = b.require_absolute(step.upper, "OverlayMount.upper") && b.require_absolute(step.work, "OverlayMount.work") && fine;
       if (fine) {
-        fine = b.require_directory(host_path::parent(step.upper), "OverlayMount.upper") && b.require_directory(host_path::parent(step.work), "OverlayMount.work");
+        fine = b.require_directory(host_path::parent(step.upper), "OverlayMount.upper") &&
+               b.require_directory(host_path::parent(step.work), "OverlayMount.work");
       }
     } else {
       fine = b.require_directory(step.upper, "OverlayMount.upper") && b.require_directory(step.work, "OverlayMount.work") && fine;
     }
     if (fine && (host_path::is_below(step.work, step.upper) || host_path::is_below(step.upper, step.work))) {
-      b.fail(PlanErrc::upper_work_apart, "OverlayMount.work", step.work, "a directory beside the upper directory " + step.upper + ", not inside it or around it");
+      b.fail(PlanErrc::upper_work_apart, "OverlayMount.work", step.work,
+             "a directory beside the upper directory " + step.upper + ", not inside it or around it");
       fine = false;
     }
   }
@@ -92,7 +98,8 @@ bool check(const OverlayMount& step, PlanBuilder& b) {
     fine = false;
   }
   if (b.user_namespace() && !b.features().overlay_in_user_namespace) {
-    b.fail(PlanErrc::unsupported_by_kernel, "OverlayMount", "in a user namespace", "Linux 5.11; before it, fuse-overlayfs or a copy of the tree");
+    b.fail(PlanErrc::unsupported_by_kernel, "OverlayMount", "in a user namespace",
+           "Linux 5.11; before it, fuse-overlayfs or a copy of the tree");
     fine = false;
   }
   if (step.volatile_upper && !b.features().overlay_volatile) {

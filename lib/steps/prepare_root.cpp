@@ -10,7 +10,8 @@ namespace rootprep {
 void PrepareRoot::lower(PlanBuilder& b) const {
   if (!b.require_directory(path, "PrepareRoot.path")) return;
   if (propagation == Propagation::keep) {
-    b.fail(PlanErrc::bad_value, "PrepareRoot.propagation", "keep", "private_, slave, shared or unbindable: mounts must not leave the namespace by accident");
+    b.fail(PlanErrc::bad_value, "PrepareRoot.propagation", "keep",
+           "private_, slave, shared or unbindable: mounts must not leave the namespace by accident");
     return;
   }
   constexpr std::uint64_t directory_flags = abi::o_path | abi::o_directory | abi::o_cloexec;
@@ -23,7 +24,8 @@ void PrepareRoot::lower(PlanBuilder& b) const {
     if (!(recursive && propagation == Propagation::private_)) {
       // A slave still receives: the host could mount over the root while we work in it.
       Call call = b.make_parent_private(directory);
-      // Since 6.17 a mount that this user namespace does not own cannot be changed (CVE-2025-38498); there it is a slave of the host's anyway.
+      // Since 6.17 a mount that this user namespace does not own cannot be changed (CVE-2025-38498); there it is a slave of the host's
+      // anyway.
       if (b.user_namespace()) call.allow({EPERM});
     }
     if (mount == RootMount::none) {
@@ -48,7 +50,8 @@ void PrepareRoot::lower(PlanBuilder& b) const {
 }
 
 std::string PrepareRoot::describe() const {
-  return "prepare root " + path + " (" + (recursive ? "r" : "") + name_of(propagation) + (mount == RootMount::bind ? ", bound on itself" : "") + ')';
+  return "prepare root " + path + " (" + (recursive ? "r" : "") + name_of(propagation) +
+         (mount == RootMount::bind ? ", bound on itself" : "") + ')';
 }
 
 }  // namespace rootprep

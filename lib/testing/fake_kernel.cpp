@@ -40,7 +40,8 @@ World::World(const KernelProfile& kernel_profile) : profile(kernel_profile) {
   first->world = this;
   first->user = initial_user;
   first->capabilities = all_capabilities;
-  for (const std::uint64_t kind : {abi::clone_newcgroup, abi::clone_newuts, abi::clone_newipc, abi::clone_newpid, abi::clone_newnet, abi::clone_newtime}) {
+  for (const std::uint64_t kind :
+       {abi::clone_newcgroup, abi::clone_newuts, abi::clone_newipc, abi::clone_newpid, abi::clone_newnet, abi::clone_newtime}) {
     auto ns = std::make_unique<PlainNamespace>();
     ns->kind = kind;
     ns->owner = initial_user;
@@ -139,12 +140,10 @@ long FakeProcess::call(const SysCall& call) noexcept {
   return result;
 }
 
-long FakeProcess::unknown(const SysCall& call) noexcept {
-  return task_->world->unmodelled("system call " + std::to_string(call.number));
-}
+long FakeProcess::unknown(const SysCall& call) noexcept { return task_->world->unmodelled("system call " + std::to_string(call.number)); }
 
-#define ROOTPREP_FORWARD(name, parameters, call) \
-  long FakeProcess::name parameters noexcept {   \
+#define ROOTPREP_FORWARD(name, parameters, call)                          \
+  long FakeProcess::name parameters noexcept {                            \
     return enter(#name, [&](Task& task) -> long { return model::call; }); \
   }
 ROOTPREP_FORWARD(open_tree, (int dirfd, const char* path, unsigned flags), call_open_tree(task, dirfd, path, flags, nullptr, 0, false))
@@ -154,7 +153,8 @@ ROOTPREP_FORWARD(move_mount, (int from_dirfd, const char* from_path, int to_dirf
                  call_move_mount(task, from_dirfd, from_path, to_dirfd, to_path, flags))
 ROOTPREP_FORWARD(fsopen, (const char* fsname, unsigned flags), call_fsopen(task, fsname, flags))
 ROOTPREP_FORWARD(fspick, (int dirfd, const char* path, unsigned flags), call_fspick(task, dirfd, path, flags))
-ROOTPREP_FORWARD(fsconfig, (int fs_fd, unsigned cmd, const char* key, const void* value, int aux), call_fsconfig(task, fs_fd, cmd, key, value, aux))
+ROOTPREP_FORWARD(fsconfig, (int fs_fd, unsigned cmd, const char* key, const void* value, int aux),
+                 call_fsconfig(task, fs_fd, cmd, key, value, aux))
 ROOTPREP_FORWARD(fsmount, (int fs_fd, unsigned flags, unsigned attr_flags), call_fsmount(task, fs_fd, flags, attr_flags))
 ROOTPREP_FORWARD(mount_setattr, (int dirfd, const char* path, unsigned flags, abi::mount_attr* attr, std::size_t size),
                  call_mount_setattr(task, dirfd, path, flags, attr, size))
@@ -170,7 +170,8 @@ ROOTPREP_FORWARD(unshare, (unsigned long flags), call_unshare(task, flags))
 ROOTPREP_FORWARD(setns, (int fd, int nstype), call_setns(task, fd, nstype))
 ROOTPREP_FORWARD(sethostname, (const char* name, std::size_t len), call_setname(task, name, len, false))
 ROOTPREP_FORWARD(setdomainname, (const char* name, std::size_t len), call_setname(task, name, len, true))
-ROOTPREP_FORWARD(openat2, (int dirfd, const char* path, const abi::open_how* how, std::size_t size), call_openat2(task, dirfd, path, how, size))
+ROOTPREP_FORWARD(openat2, (int dirfd, const char* path, const abi::open_how* how, std::size_t size),
+                 call_openat2(task, dirfd, path, how, size))
 ROOTPREP_FORWARD(close, (int fd), call_close(task, fd))
 ROOTPREP_FORWARD(close_range, (unsigned first, unsigned last, unsigned flags), call_close_range(task, first, last, flags))
 ROOTPREP_FORWARD(dup3, (int oldfd, int newfd, int flags), call_dup3(task, oldfd, newfd, flags))
@@ -188,7 +189,8 @@ ROOTPREP_FORWARD(unlinkat, (int dirfd, const char* path, int flags), call_unlink
 ROOTPREP_FORWARD(renameat2, (int olddirfd, const char* oldpath, int newdirfd, const char* newpath, unsigned flags),
                  call_renameat2(task, olddirfd, oldpath, newdirfd, newpath, flags))
 ROOTPREP_FORWARD(readlinkat, (int dirfd, const char* path, char* buf, std::size_t bufsiz), call_readlinkat(task, dirfd, path, buf, bufsiz))
-ROOTPREP_FORWARD(statx, (int dirfd, const char* path, int flags, unsigned mask, abi::statx* statxbuf), call_statx(task, dirfd, path, flags, mask, statxbuf))
+ROOTPREP_FORWARD(statx, (int dirfd, const char* path, int flags, unsigned mask, abi::statx* statxbuf),
+                 call_statx(task, dirfd, path, flags, mask, statxbuf))
 ROOTPREP_FORWARD(fstatfs, (int fd, abi::statfs* buf), call_fstatfs(task, fd, buf))
 ROOTPREP_FORWARD(fchmod, (int fd, unsigned mode), call_fchmod(task, fd, mode))
 ROOTPREP_FORWARD(fchmodat, (int dirfd, const char* path, unsigned mode), call_fchmodat(task, dirfd, path, mode))
@@ -315,8 +317,9 @@ struct Printer {
     const bool visible = model::reachable_path({mount, mount->root}, task.root, point);
     if (visible) {
       const std::string root = model::path_in_filesystem(mount->root);
-      text += (indent ? std::string(static_cast<std::size_t>(depth) * 2, ' ') : "") + point + " " + std::string(mount->superblock->type->name) + " " +
-              (mount->source.empty() ? "none" : mount->source) + (root == "/" ? "" : "[" + root + "]") + " " + model::mount_flags_text(mount->flags) +
+      text += (indent ? std::string(static_cast<std::size_t>(depth) * 2, ' ') : "") + point + " " +
+              std::string(mount->superblock->type->name) + " " + (mount->source.empty() ? "none" : mount->source) +
+              (root == "/" ? "" : "[" + root + "]") + " " + model::mount_flags_text(mount->flags) +
               (mount->superblock->read_only ? " superblock-ro" : "") + propagation(mount) + "\n";
     }
     std::vector<std::pair<std::string, model::Mount*>> children;
@@ -325,7 +328,8 @@ struct Printer {
       model::reachable_path({child, child->root}, task.root, at);
       children.emplace_back(at, child);
     }
-    std::sort(children.begin(), children.end(), [](const auto& a, const auto& b) { return a.first < b.first || (a.first == b.first && a.second->id < b.second->id); });
+    std::sort(children.begin(), children.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first || (a.first == b.first && a.second->id < b.second->id); });
     for (const auto& child : children) print(child.second, depth + (visible ? 1 : 0), indent);
   }
 };
@@ -444,10 +448,13 @@ Snapshot FakeKernel::snapshot() const {
       const model::Inode& inode = *dentry->inode;
       char mode[16] = {};
       std::snprintf(mode, sizeof mode, "%06o", model::full_mode(inode));
-      std::string line = name + (path.empty() ? "/" : path) + " " + mode + " " + std::to_string(inode.uid) + ":" + std::to_string(inode.gid);
+      std::string line =
+          name + (path.empty() ? "/" : path) + " " + mode + " " + std::to_string(inode.uid) + ":" + std::to_string(inode.gid);
       if (inode.kind == model::Kind::symlink) line += " -> " + inode.data;
-      if (inode.kind == model::Kind::regular) line += " \"" + inode.data.substr(0, 60) + "\" (" + std::to_string(inode.data.size()) + " bytes)";
-      if (inode.rdev != 0) line += " device " + std::to_string(abi::device_major(inode.rdev)) + ":" + std::to_string(abi::device_minor(inode.rdev));
+      if (inode.kind == model::Kind::regular)
+        line += " \"" + inode.data.substr(0, 60) + "\" (" + std::to_string(inode.data.size()) + " bytes)";
+      if (inode.rdev != 0)
+        line += " device " + std::to_string(abi::device_major(inode.rdev)) + ":" + std::to_string(abi::device_minor(inode.rdev));
       for (const auto& [key, value] : inode.xattrs) line += " " + key + "=" + value;
       snapshot.lines.push_back(std::move(line));
       for (const auto& child : dentry->children) open.emplace_back(path + "/" + child.first, child.second);
@@ -498,7 +505,8 @@ std::string FakeKernel::check_invariants() const {
     if (m->group != nullptr && m->group->members.count(m.get()) == 0) broken += "a shared mount is not a member of its group\n";
     if (m->group != nullptr && m->pure_master != nullptr) broken += "a shared mount has a master of its own\n";
     if (m->pure_master != nullptr && m->pure_master->members.empty()) broken += "a slave's master group is empty\n";
-    if (m->unmounted && (m->group != nullptr || m->pure_master != nullptr || m->ns != nullptr)) broken += "an unmounted mount still propagates\n";
+    if (m->unmounted && (m->group != nullptr || m->pure_master != nullptr || m->ns != nullptr))
+      broken += "an unmounted mount still propagates\n";
   }
   for (const auto& group : world.groups) {
     if (group->members.empty() && (!group->slave_mounts.empty() || !group->slave_groups.empty())) broken += "an empty group has slaves\n";

@@ -24,8 +24,8 @@ bool contains(const std::uint8_t* errors, std::size_t count, int error_number) {
 // May a run of this plan go on after `call` answered with this errno?
 bool is_documented(const Plan& plan, const SysCall& call, int error_number) {
   if (error_number == EINTR || (error_number == EAGAIN && name_of_call(call) == "openat2")) return true;  // tried again (Execution)
-  if (name_of_call(call) == "close") return true;                     // the descriptor is gone whatever it answers (close(2))
-  if (name_of_call(call) == "umask") return true;                     // cannot fail (umask(2))
+  if (name_of_call(call) == "close") return true;  // the descriptor is gone whatever it answers (close(2))
+  if (name_of_call(call) == "umask") return true;  // cannot fail (umask(2))
   const auto operations = plan.operations();
   return std::any_of(operations.begin(), operations.end(), [&](const Operation& op) {
     if (op.kind == OperationKind::system_call && op.number != call.number) return false;
@@ -45,7 +45,8 @@ std::optional<std::string> wrong_with(const Plan& plan, const Report& report, co
   if (error.operation >= plan.operations().size()) return "the error names no operation of the plan";
   const Operation& op = plan.operations()[error.operation];
   if (op.kind != OperationKind::system_call) return std::nullopt;  // a composite, named by its operation
-  if (report.event_count > 0 || is_documented(plan, call, error_number)) return std::nullopt;  // the other way failed by itself: as it may here
+  if (report.event_count > 0 || is_documented(plan, call, error_number))
+    return std::nullopt;  // the other way failed by itself: as it may here
   if (error.system_call != call.number) return "the error names another call than " + name_of_call(call);
   if (!error.is_errno(error_number)) return "the error has another code than the kernel's answer";
   return std::nullopt;
@@ -136,7 +137,10 @@ namespace {
 class FakeSweepWorld final : public SweepWorld {
  public:
   explicit FakeSweepWorld(const FakeSweepWorlds& worlds)
-      : may_change_(worlds.may_change), host_(worlds.make_host()), before_(lasting(host_.snapshot())), child_(host_.clone(worlds.namespaces)) {}
+      : may_change_(worlds.may_change),
+        host_(worlds.make_host()),
+        before_(lasting(host_.snapshot())),
+        child_(host_.clone(worlds.namespaces)) {}
 
   Kernel& kernel() override { return child_; }
   std::string left_behind() override {
@@ -151,7 +155,8 @@ class FakeSweepWorld final : public SweepWorld {
     std::erase_if(snapshot.lines, [&](const std::string& line) {
       const std::size_t path = line.find("): /");
       if (!line.starts_with("file system ") || path == std::string::npos) return false;
-      return std::any_of(may_change_.begin(), may_change_.end(), [&](const std::string& top) { return line.compare(path + 3, top.size() + 1, top + '/') == 0; });
+      return std::any_of(may_change_.begin(), may_change_.end(),
+                         [&](const std::string& top) { return line.compare(path + 3, top.size() + 1, top + '/') == 0; });
     });
     return snapshot;
   }
@@ -165,7 +170,8 @@ class FakeSweepWorld final : public SweepWorld {
 }  // namespace
 
 SweepResult sweep_faults(const Plan& plan, const FakeSweepWorlds& worlds, const SweepOptions& options) {
-  return sweep_faults(plan, [&]() -> std::unique_ptr<SweepWorld> { return std::make_unique<FakeSweepWorld>(worlds); }, options);
+  return sweep_faults(
+      plan, [&]() -> std::unique_ptr<SweepWorld> { return std::make_unique<FakeSweepWorld>(worlds); }, options);
 }
 
 std::string SweepResult::to_text() const {

@@ -30,7 +30,8 @@ Device device_of(const Inode& inode) {
       case 3: return Device::null;
       case 5: return Device::zero;
       case 7: return Device::full;
-      case 8: case 9: return Device::random;
+      case 8:
+      case 9: return Device::random;
       default: return Device::none;
     }
   }
@@ -48,10 +49,8 @@ long open_device(Task& task, const Path& path) {
   }
   if (inode.kind == Kind::block) return world.unmodelled("opening a block device");
   switch (device_of(inode)) {
-    case Device::none:
-      return world.refuse(ENXIO, "open.no-such-device");
-    case Device::tty:
-      return world.refuse(ENXIO, "open.no-controlling-terminal");
+    case Device::none: return world.refuse(ENXIO, "open.no-such-device");
+    case Device::tty: return world.refuse(ENXIO, "open.no-controlling-terminal");
     case Device::ptmx: {
       Superblock* superblock = path.dentry->superblock;
       if (superblock->type->behaviour != Behaviour::devpts) {
@@ -71,8 +70,7 @@ long open_device(Task& task, const Path& path) {
       pty->inode->gid = superblock->pts_gid == unmapped_id ? task.gid : superblock->pts_gid;
       return 0;
     }
-    default:
-      return 0;
+    default: return 0;
   }
 }
 
@@ -86,8 +84,7 @@ long check_open(Task& task, const Path& path, std::uint64_t flags, bool created)
   if ((flags & abi::o_directory) != 0 && inode.kind != Kind::directory) return world.refuse(ENOTDIR, "walk.not-a-directory");
   if ((flags & abi::o_path) != 0) return 0;
   switch (inode.kind) {
-    case Kind::symlink:
-      return world.refuse(ELOOP, "open.is-a-symlink");
+    case Kind::symlink: return world.refuse(ELOOP, "open.is-a-symlink");
     case Kind::directory:
       if (writes || truncates) return world.refuse(EISDIR, "open.write-a-directory");
       break;
@@ -95,8 +92,7 @@ long check_open(Task& task, const Path& path, std::uint64_t flags, bool created)
     case Kind::block:
       if (path.mount->flags.nodev) return world.refuse(EACCES, "open.device-on-nodev-mount");
       break;
-    default:
-      break;
+    default: break;
   }
   const bool wants_write = writes || truncates;
   if (!created) {
@@ -213,15 +209,17 @@ long call_openat2(Task& task, int dirfd, const char* path, const abi::open_how* 
   if (size > 4096) return world.refuse(E2BIG, "openat2.size-too-large");
   if (!readable(how)) return world.refuse(EFAULT, "argument.bad-pointer");
   const auto* bytes = reinterpret_cast<const unsigned char*>(how);
-  if (std::any_of(bytes + sizeof(abi::open_how), bytes + size, [](unsigned char b) { return b != 0; })) return world.refuse(E2BIG, "openat2.unknown-tail");
+  if (std::any_of(bytes + sizeof(abi::open_how), bytes + size, [](unsigned char b) { return b != 0; }))
+    return world.refuse(E2BIG, "openat2.unknown-tail");
   abi::open_how wanted;
   std::memcpy(&wanted, how, sizeof wanted);
   constexpr std::uint64_t large_file = 0100000, sync = 04010000, direct = 040000, async = 020000, no_atime = 01000000, tmpfile = 020000000;
-  constexpr std::uint64_t known_flags = access_mode | abi::o_creat | abi::o_excl | abi::o_noctty | abi::o_trunc | abi::o_append | abi::o_nonblock |
-                                        abi::o_nofollow | abi::o_path | abi::o_cloexec | abi::o_directory | large_file | sync | direct | async |
-                                        no_atime | tmpfile;
+  constexpr std::uint64_t known_flags = access_mode | abi::o_creat | abi::o_excl | abi::o_noctty | abi::o_trunc | abi::o_append |
+                                        abi::o_nonblock | abi::o_nofollow | abi::o_path | abi::o_cloexec | abi::o_directory | large_file |
+                                        sync | direct | async | no_atime | tmpfile;
   if ((wanted.flags & ~known_flags) != 0) return world.refuse(EINVAL, "openat2.unknown-open-flag");
-  std::uint64_t known_resolve = abi::resolve_no_xdev | abi::resolve_no_magiclinks | abi::resolve_no_symlinks | abi::resolve_beneath | abi::resolve_in_root;
+  std::uint64_t known_resolve =
+      abi::resolve_no_xdev | abi::resolve_no_magiclinks | abi::resolve_no_symlinks | abi::resolve_beneath | abi::resolve_in_root;
   if (world.at_least(5, 12)) known_resolve |= abi::resolve_cached;
   if ((wanted.resolve & ~known_resolve) != 0) return world.refuse(EINVAL, "openat2.unknown-resolve-flag");
   constexpr std::uint64_t scopes = abi::resolve_beneath | abi::resolve_in_root;
@@ -278,30 +276,20 @@ long call_mknodat(Task& task, int dirfd, const char* path, unsigned mode, unsign
   Kind kind = Kind::regular;
   switch (mode & 0170000U) {
     case 0:
-    case abi::s_ifreg:
-      break;
-    case abi::s_ifchr:
-      kind = Kind::character;
-      break;
-    case abi::s_ifblk:
-      kind = Kind::block;
-      break;
-    case abi::s_ififo:
-      kind = Kind::fifo;
-      break;
-    case abi::s_ifsock:
-      kind = Kind::socket;
-      break;
-    case abi::s_ifdir:
-      return world.refuse(EPERM, "mknod.directory");
-    default:
-      return world.refuse(EINVAL, "mknod.unknown-type");
+    case abi::s_ifreg: break;
+    case abi::s_ifchr: kind = Kind::character; break;
+    case abi::s_ifblk: kind = Kind::block; break;
+    case abi::s_ififo: kind = Kind::fifo; break;
+    case abi::s_ifsock: kind = Kind::socket; break;
+    case abi::s_ifdir: return world.refuse(EPERM, "mknod.directory");
+    default: return world.refuse(EINVAL, "mknod.unknown-type");
   }
   Parent parent;
   if (const long error = place_for_new(task, dirfd, path, false, parent); error != 0) return error;
   if (const long error = may_create(task, parent.directory.dentry); error != 0) return error;
   const bool whiteout = kind == Kind::character && device == 0 && world.at_least(5, 8);
-  if ((kind == Kind::character || kind == Kind::block) && !whiteout && !capable(task, cap_mknod)) return world.refuse(EPERM, "mknod.device-needs-capability");
+  if ((kind == Kind::character || kind == Kind::block) && !whiteout && !capable(task, cap_mknod))
+    return world.refuse(EPERM, "mknod.device-needs-capability");
   NewNode node = node_of(task, kind, mode & 07777U & ~task.umask);
   if (kind == Kind::character || kind == Kind::block) node.rdev = device;
   return make(task, parent, node);
@@ -346,12 +334,9 @@ long call_unlinkat(Task& task, int dirfd, const char* path, int flags) {
   if (parent.last != Last::name) {
     if (!directory) return world.refuse(EISDIR, "delete.is-a-directory");
     switch (parent.last) {
-      case Last::dot:
-        return world.refuse(EINVAL, "rmdir.dot");
-      case Last::dotdot:
-        return world.refuse(ENOTEMPTY, "rmdir.dotdot");
-      default:
-        return world.refuse(EBUSY, "rmdir.root");
+      case Last::dot: return world.refuse(EINVAL, "rmdir.dot");
+      case Last::dotdot: return world.refuse(ENOTEMPTY, "rmdir.dotdot");
+      default: return world.refuse(EBUSY, "rmdir.root");
     }
   }
   if (const long error = want_write(world, parent.directory); error != 0) return error;
@@ -375,7 +360,8 @@ long call_renameat2(Task& task, int old_dirfd, const char* old_path, int new_dir
   World& world = *task.world;
   constexpr unsigned whiteout = 4;
   if ((flags & ~(abi::rename_noreplace | abi::rename_exchange | whiteout)) != 0) return world.refuse(EINVAL, "rename.unknown-flag");
-  if ((flags & (abi::rename_noreplace | whiteout)) != 0 && (flags & abi::rename_exchange) != 0) return world.refuse(EINVAL, "rename.flags-conflict");
+  if ((flags & (abi::rename_noreplace | whiteout)) != 0 && (flags & abi::rename_exchange) != 0)
+    return world.refuse(EINVAL, "rename.flags-conflict");
   if ((flags & whiteout) != 0) return world.unmodelled("renameat2: RENAME_WHITEOUT");
   const bool exchange = (flags & abi::rename_exchange) != 0;
   Parent from, to;
@@ -397,7 +383,8 @@ long call_renameat2(Task& task, int old_dirfd, const char* old_path, int new_dir
   const bool old_is_directory = is_directory(old);
   if (!old_is_directory && (from.trailing_slash || (!exchange && to.trailing_slash))) return world.refuse(ENOTDIR, "rename.trailing-slash");
   if (is_below(to.directory.dentry, old)) return world.refuse(EINVAL, "rename.into-itself");
-  if (target != nullptr && is_below(from.directory.dentry, target)) return world.refuse(exchange ? EINVAL : ENOTEMPTY, "rename.onto-ancestor");
+  if (target != nullptr && is_below(from.directory.dentry, target))
+    return world.refuse(exchange ? EINVAL : ENOTEMPTY, "rename.onto-ancestor");
   if (target == old || (target != nullptr && &attributes(target) == &attributes(old))) return 0;
   error = may_delete(task, from.directory.dentry, old, old_is_directory);
   if (error != 0) return error;
@@ -407,8 +394,10 @@ long call_renameat2(Task& task, int old_dirfd, const char* old_path, int new_dir
     error = may_delete(task, to.directory.dentry, target, exchange ? is_directory(target) : old_is_directory);
   }
   if (error != 0) return error;
-  if (is_local_mountpoint(task, old) || (target != nullptr && is_local_mountpoint(task, target))) return world.refuse(EBUSY, "rename.is-a-mount-point");
-  if (target != nullptr && !exchange && is_directory(target) && has_children(task, target)) return world.refuse(ENOTEMPTY, "rename.target-not-empty");
+  if (is_local_mountpoint(task, old) || (target != nullptr && is_local_mountpoint(task, target)))
+    return world.refuse(EBUSY, "rename.is-a-mount-point");
+  if (target != nullptr && !exchange && is_directory(target) && has_children(task, target))
+    return world.refuse(ENOTEMPTY, "rename.target-not-empty");
   error = rename_child(world, old, to.directory.dentry, to.name, exchange);
   if (error == 0 && target != nullptr && !exchange) detach_mounts_on(world, target);
   return error;
@@ -444,17 +433,13 @@ long call_read(Task& task, int fd, void* buffer, std::size_t count) {
   if (!readable(buffer)) return world.refuse(EFAULT, "argument.bad-pointer");
   if (inode.kind == Kind::character) {
     switch (device_of(inode)) {
-      case Device::null:
-        return 0;
+      case Device::null: return 0;
       case Device::zero:
-      case Device::full:
-        std::memset(buffer, 0, count);
-        return static_cast<long>(count);
+      case Device::full: std::memset(buffer, 0, count); return static_cast<long>(count);
       case Device::random:  // a sequence, but always the same: tests must repeat
         for (std::size_t i = 0; i < count; ++i) static_cast<unsigned char*>(buffer)[i] = static_cast<unsigned char>(i * 167U + 13U);
         return static_cast<long>(count);
-      default:
-        return world.unmodelled("reading from a terminal");
+      default: return world.unmodelled("reading from a terminal");
     }
   }
   const std::string& data = file->generated ? file->contents : inode.data;
@@ -506,19 +491,12 @@ long call_lseek(Task& task, int fd, long offset, int whence) {
   const Inode& inode = attributes(file->path.dentry);
   long base = 0;
   switch (whence) {
-    case 0:
-      break;
-    case 1:
-      base = static_cast<long>(file->position);
-      break;
-    case 2:
-      base = static_cast<long>(file->generated ? 0 : inode.data.size());
-      break;
+    case 0: break;
+    case 1: base = static_cast<long>(file->position); break;
+    case 2: base = static_cast<long>(file->generated ? 0 : inode.data.size()); break;
     case 3:
-    case 4:
-      return world.unmodelled("lseek: SEEK_DATA and SEEK_HOLE");
-    default:
-      return world.refuse(EINVAL, "lseek.whence");
+    case 4: return world.unmodelled("lseek: SEEK_DATA and SEEK_HOLE");
+    default: return world.refuse(EINVAL, "lseek.whence");
   }
   long position = 0;
   if (__builtin_add_overflow(base, offset, &position) || position < 0) return world.refuse(EINVAL, "lseek.before-the-start");
@@ -604,7 +582,8 @@ long call_statx(Task& task, int dirfd, const char* path, int flags, unsigned mas
   const auto bits = static_cast<unsigned>(flags);
   constexpr unsigned sync_type = 0x6000;
   if ((mask & overflow) != 0) return world.refuse(EINVAL, "statx.reserved-mask");
-  if ((bits & ~(abi::at_symlink_nofollow | abi::at_no_automount | abi::at_empty_path | sync_type)) != 0 || (bits & sync_type) == sync_type) {
+  if ((bits & ~(abi::at_symlink_nofollow | abi::at_no_automount | abi::at_empty_path | sync_type)) != 0 ||
+      (bits & sync_type) == sync_type) {
     return world.refuse(EINVAL, "statx.unknown-flag");
   }
   WalkOptions options;
@@ -695,8 +674,10 @@ long call_fchownat(Task& task, int dirfd, const char* path, unsigned owner, unsi
   if ((owner != keep && uid == unmapped_id) || (group != keep && gid == unmapped_id)) return world.refuse(EINVAL, "chown.id-not-mapped");
   const Inode& before = attributes(found.dentry);
   const bool mine = before.uid == task.uid;
-  if (owner != keep && !(mine && uid == before.uid) && !capable_over_inode(task, before, cap_chown)) return world.refuse(EPERM, "chown.not-permitted");
-  if (group != keep && !(mine && gid == task.gid) && !capable_over_inode(task, before, cap_chown)) return world.refuse(EPERM, "chown.not-permitted");
+  if (owner != keep && !(mine && uid == before.uid) && !capable_over_inode(task, before, cap_chown))
+    return world.refuse(EPERM, "chown.not-permitted");
+  if (group != keep && !(mine && gid == task.gid) && !capable_over_inode(task, before, cap_chown))
+    return world.refuse(EPERM, "chown.not-permitted");
   if (found.dentry->superblock->type->behaviour == Behaviour::proc) return world.refuse(EPERM, "procfs.attributes-are-fixed");
   if (const long error = make_writable(world, found.dentry); error != 0) return error;
   Inode& inode = attributes(found.dentry);
@@ -713,13 +694,16 @@ namespace {
 
 long check_xattr(Task& task, const Inode& inode, const std::string& name, bool write) {
   World& world = *task.world;
-  const auto has_prefix = [&](std::string_view prefix) { return name.compare(0, prefix.size(), prefix) == 0 && name.size() > prefix.size(); };
+  const auto has_prefix = [&](std::string_view prefix) {
+    return name.compare(0, prefix.size(), prefix) == 0 && name.size() > prefix.size();
+  };
   if (has_prefix("trusted.")) {
     if (!capable(task, cap_sys_admin)) return world.refuse(write ? EPERM : ENODATA, "xattr.trusted-needs-sys-admin");
     return 0;
   }
   if (has_prefix("user.")) {
-    if (inode.kind != Kind::regular && inode.kind != Kind::directory) return world.refuse(write ? EPERM : ENODATA, "xattr.user-on-special-file");
+    if (inode.kind != Kind::regular && inode.kind != Kind::directory)
+      return world.refuse(write ? EPERM : ENODATA, "xattr.user-on-special-file");
     return 0;
   }
   if (has_prefix("security.")) return 0;

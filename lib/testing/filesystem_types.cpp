@@ -65,10 +65,14 @@ bool size_number(std::string text, std::uint64_t& value, bool percent) {
   std::uint64_t unit = 1;
   if (text.empty()) return false;
   switch (text.back()) {
-    case 'k': case 'K': unit = 1ULL << 10U; break;
-    case 'm': case 'M': unit = 1ULL << 20U; break;
-    case 'g': case 'G': unit = 1ULL << 30U; break;
-    case 't': case 'T': unit = 1ULL << 40U; break;
+    case 'k':
+    case 'K': unit = 1ULL << 10U; break;
+    case 'm':
+    case 'M': unit = 1ULL << 20U; break;
+    case 'g':
+    case 'G': unit = 1ULL << 30U; break;
+    case 't':
+    case 'T': unit = 1ULL << 40U; break;
     case '%': unit = 167'772'160; break;  // a hundredth of 16 GiB, the memory of this machine
     default: unit = 0; break;
   }
@@ -124,36 +128,24 @@ const OptionRule* find_rule(const std::array<OptionRule, Count>& rules, std::str
 const OptionRule* find_rule(const FilesystemType& type, std::string_view key, int version) {
   if (type.name == "tmpfs") return find_rule(tmpfs_options, key, version);
   switch (type.behaviour) {
-    case Behaviour::devpts:
-      return find_rule(devpts_options, key, version);
-    case Behaviour::proc:
-      return find_rule(proc_options, key, version);
-    case Behaviour::cgroup2:
-      return find_rule(cgroup2_options, key, version);
-    default:
-      return nullptr;
+    case Behaviour::devpts: return find_rule(devpts_options, key, version);
+    case Behaviour::proc: return find_rule(proc_options, key, version);
+    case Behaviour::cgroup2: return find_rule(cgroup2_options, key, version);
+    default: return nullptr;
   }
 }
 
 bool good_value(const Task& task, const FilesystemType& type, const OptionRule& rule, const std::string& value) {
   std::uint64_t n = 0;
   switch (rule.value) {
-    case Value::flag:
-      return true;
-    case Value::octal:
-      return number(value, 8, n);
-    case Value::decimal:
-      return number(value, 10, n);
-    case Value::size:
-      return size_number(value, n, false);
-    case Value::percent_size:
-      return size_number(value, n, true);
-    case Value::uid:
-      return number(value, 10, n) && to_kernel_uid(task.user, static_cast<unsigned>(n)) != unmapped_id;
-    case Value::gid:
-      return number(value, 10, n) && to_kernel_gid(task.user, static_cast<unsigned>(n)) != unmapped_id;
-    case Value::text:
-      break;
+    case Value::flag: return true;
+    case Value::octal: return number(value, 8, n);
+    case Value::decimal: return number(value, 10, n);
+    case Value::size: return size_number(value, n, false);
+    case Value::percent_size: return size_number(value, n, true);
+    case Value::uid: return number(value, 10, n) && to_kernel_uid(task.user, static_cast<unsigned>(n)) != unmapped_id;
+    case Value::gid: return number(value, 10, n) && to_kernel_gid(task.user, static_cast<unsigned>(n)) != unmapped_id;
+    case Value::text: break;
   }
   if (type.behaviour == Behaviour::proc) {
     if (rule.key == "subset") return value == "pid";
@@ -217,7 +209,8 @@ void fill_devpts(Task& task, const FilesystemContext& context, Superblock& super
   superblock.ptmx_mode = static_cast<unsigned>(option_number(context, "ptmxmode", 8, 0));
   superblock.pts_mode = static_cast<unsigned>(option_number(context, "mode", 8, 0600));
   superblock.pts_gid = to_kernel_gid(task.user, static_cast<unsigned>(option_number(context, "gid", 10, 0)));
-  superblock.root = new_dentry(world, &superblock, nullptr, "", new_inode(world, Kind::directory, 0755, to_kernel_uid(task.user, 0), to_kernel_gid(task.user, 0)));
+  superblock.root = new_dentry(world, &superblock, nullptr, "",
+                               new_inode(world, Kind::directory, 0755, to_kernel_uid(task.user, 0), to_kernel_gid(task.user, 0)));
   Dentry* ptmx = add_file(world, superblock.root, "ptmx", "", superblock.ptmx_mode);
   ptmx->inode->kind = Kind::character;
   ptmx->inode->rdev = abi::device_number(5, 2);
@@ -238,7 +231,8 @@ void populate_sysfs(World& world, Superblock& superblock) {
   for (const char* directory : {"bpf", "cgroup", "fuse"}) add_directory(world, fs, directory)->permanently_empty = true;
   fs->children.find("fuse")->second->permanently_empty = false;
   Dentry* kernel = superblock.root->children.find("kernel")->second;
-  for (const char* directory : {"config", "debug", "security", "tracing"}) add_directory(world, kernel, directory, 0700)->permanently_empty = true;
+  for (const char* directory : {"config", "debug", "security", "tracing"})
+    add_directory(world, kernel, directory, 0700)->permanently_empty = true;
   Dentry* firmware = superblock.root->children.find("firmware")->second;
   add_directory(world, firmware, "dmi");
 }
@@ -331,7 +325,8 @@ long parse_option(Task& task, FilesystemContext& context, const std::string& key
   const OptionRule* rule = find_rule(type, key, world.profile.version);
   if (rule == nullptr) return complain(world, context, EINVAL, "option.unknown", "Unknown parameter '" + key + "'");
   if (rule->value != Value::flag && !has_value) return complain(world, context, EINVAL, "option.bad-value", "Bad value for '" + key + "'");
-  if (rule->value == Value::flag && has_value) return complain(world, context, EINVAL, "option.bad-value", "Unexpected value for '" + key + "'");
+  if (rule->value == Value::flag && has_value)
+    return complain(world, context, EINVAL, "option.bad-value", "Unexpected value for '" + key + "'");
   if (type.behaviour == Behaviour::proc && rule->value == Value::text && !good_value(task, type, *rule, value)) {
     return complain(world, context, EINVAL, "option.bad-value",
                     (key == "hidepid" ? "unknown value of hidepid - " : "unsupported " + key + " option - ") + value + "\n");
@@ -354,7 +349,9 @@ long parse_monolithic(Task& task, FilesystemContext& context, std::string_view d
     const std::size_t equals = option.find('=');
     const bool has_value = equals != std::string::npos;
     if (equals == 0) continue;
-    if (const long error = parse_option(task, context, option.substr(0, equals), has_value ? option.substr(equals + 1) : "", has_value); error != 0) return error;
+    if (const long error = parse_option(task, context, option.substr(0, equals), has_value ? option.substr(equals + 1) : "", has_value);
+        error != 0)
+      return error;
   }
   return 0;
 }
@@ -375,7 +372,8 @@ long find_block_device(Task& task, FilesystemContext& context) {
     }
     return world.refuse(ENOTBLK, "block.not-a-block-device");
   }
-  if (device.mount->flags.nodev || device.dentry->superblock->owner != world.initial_user) return world.refuse(EACCES, "block.node-on-nodev-mount");
+  if (device.mount->flags.nodev || device.dentry->superblock->owner != world.initial_user)
+    return world.refuse(EACCES, "block.node-on-nodev-mount");
   return world.unmodelled("mount: " + std::string(context.type->name) + " from a block device");
 }
 
@@ -389,12 +387,9 @@ long create_superblock(Task& task, FilesystemContext& context, bool exclusive) {
   PlainNamespace* shown = type.namespace_kind != 0 ? task.namespaces.at(type.namespace_kind) : nullptr;
   if (context.shown != nullptr) shown = context.shown;
   switch (type.behaviour) {
-    case Behaviour::overlay:
-      return overlay_superblock(task, context);
+    case Behaviour::overlay: return overlay_superblock(task, context);
     case Behaviour::mqueue:
-    case Behaviour::cgroup2:
-      shared = &shown->superblock;
-      break;
+    case Behaviour::cgroup2: shared = &shown->superblock; break;
     case Behaviour::sysfs:
       if (shown == nullptr) return world.unmodelled("mount: type " + std::string(type.name));
       shared = &shown->superblock;
@@ -422,23 +417,19 @@ long create_superblock(Task& task, FilesystemContext& context, bool exclusive) {
       for (const auto& [key, value] : context.options) add_option_text(*superblock, key + "=" + value);
       break;
     }
-    case Behaviour::sysfs:
-      populate_sysfs(world, *superblock);
-      break;
-    case Behaviour::devpts:
-      fill_devpts(task, context, *superblock);
-      break;
+    case Behaviour::sysfs: populate_sysfs(world, *superblock); break;
+    case Behaviour::devpts: fill_devpts(task, context, *superblock); break;
     case Behaviour::mqueue:
-      superblock->root = new_dentry(world, superblock, nullptr, "", new_inode(world, Kind::directory, 01777, to_kernel_uid(context.owner, 0), to_kernel_gid(context.owner, 0)));
+      superblock->root =
+          new_dentry(world, superblock, nullptr, "",
+                     new_inode(world, Kind::directory, 01777, to_kernel_uid(context.owner, 0), to_kernel_gid(context.owner, 0)));
       break;
     case Behaviour::cgroup2:
       superblock->root = new_dentry(world, superblock, nullptr, "", new_inode(world, Kind::directory, 0555, 0, 0));
       populate_cgroup(world, superblock->root);
       for (const auto& option : context.options) add_option_text(*superblock, option.first);
       break;
-    default:
-      fill_tmpfs(task, context, *superblock);
-      break;
+    default: fill_tmpfs(task, context, *superblock); break;
   }
   if (shared != nullptr) *shared = superblock;
   context.superblock = superblock;
@@ -458,7 +449,8 @@ long reconfigure_superblock(Task& task, FilesystemContext& context, bool read_on
     for (const auto& other : world.tasks) {
       if (!other->alive) continue;
       for (const auto& fd : other->fds) {
-        if (fd.second.file->writes && fd.second.file->path.dentry->superblock == &superblock) return world.refuse(EBUSY, "remount.superblock-has-writers");
+        if (fd.second.file->writes && fd.second.file->path.dentry->superblock == &superblock)
+          return world.refuse(EBUSY, "remount.superblock-has-writers");
       }
     }
   }
@@ -483,8 +475,9 @@ Dentry* add_file(World& world, Dentry* parent, std::string_view name, std::strin
 }
 
 void populate_cgroup(World& world, Dentry* directory) {
-  for (const auto& [name, contents] : {std::pair{"cgroup.controllers", "cpuset cpu io memory hugetlb pids\n"}, std::pair{"cgroup.procs", ""},
-                                       std::pair{"cgroup.subtree_control", ""}, std::pair{"cgroup.threads", ""}}) {
+  for (const auto& [name, contents] :
+       {std::pair{"cgroup.controllers", "cpuset cpu io memory hugetlb pids\n"}, std::pair{"cgroup.procs", ""},
+        std::pair{"cgroup.subtree_control", ""}, std::pair{"cgroup.threads", ""}}) {
     add_file(world, directory, name, contents);
   }
 }

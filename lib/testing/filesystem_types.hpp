@@ -13,12 +13,12 @@ struct FilesystemType {
   std::string_view name{};
   std::uint64_t magic = 0;
   Behaviour behaviour = Behaviour::memory;
-  bool in_user_namespace = false;  // FS_USERNS_MOUNT
-  bool needs_device = false;       // FS_REQUIRES_DEV
-  bool idmap = false;              // FS_ALLOW_IDMAP
-  bool host_only = false;          // not mountable, only part of the builders' hosts
+  bool in_user_namespace = false;    // FS_USERNS_MOUNT
+  bool needs_device = false;         // FS_REQUIRES_DEV
+  bool idmap = false;                // FS_ALLOW_IDMAP
+  bool host_only = false;            // not mountable, only part of the builders' hosts
   std::uint64_t namespace_kind = 0;  // whose owner decides who may mount it: CLONE_NEW*
-  bool revealing = false;          // SB_I_USERNS_VISIBLE: proc, sysfs
+  bool revealing = false;            // SB_I_USERNS_VISIBLE: proc, sysfs
 };
 
 const FilesystemType* find_filesystem_type(std::string_view name);

@@ -57,12 +57,15 @@ void make_devices(FakeKernel& kernel, const std::string& dev) {
 }
 
 void make_root_directories(FakeKernel& kernel) {
-  for (const char* path : {"/bin", "/dev", "/etc", "/home", "/lib", "/mnt", "/opt", "/proc", "/root", "/run", "/srv", "/sys", "/usr", "/var"}) {
+  for (const char* path :
+       {"/bin", "/dev", "/etc", "/home", "/lib", "/mnt", "/opt", "/proc", "/root", "/run", "/srv", "/sys", "/usr", "/var"}) {
     kernel.make_directory(path);
   }
   kernel.make_directory("/tmp", 01777);
   kernel.make_directory("/var/lib");
-  kernel.write_file("/etc/hostname", "host\n").write_file("/etc/hosts", "127.0.0.1 localhost\n").write_file("/etc/resolv.conf", "nameserver 192.0.2.1\n");
+  kernel.write_file("/etc/hostname", "host\n")
+      .write_file("/etc/hosts", "127.0.0.1 localhost\n")
+      .write_file("/etc/resolv.conf", "nameserver 192.0.2.1\n");
 }
 
 void mount_with(FakeKernel& kernel, const char* type, const char* target, unsigned long flags, const char* options = nullptr) {
@@ -125,10 +128,12 @@ FakeKernel FakeKernel::docker_inside_docker(const KernelProfile& profile) {
   FakeKernel kernel = debian_host(profile);
   must(kernel, kernel.FakeProcess::mount("none", "/", nullptr, abi::ms_rec | abi::ms_private, nullptr), "make / private");
   for (const char* path : {"lower", "upper", "work", "merged"}) kernel.make_directory("/var/lib/docker/" + std::string(path));
-  for (const char* path : {"dev", "etc", "proc", "root", "run", "sys", "usr", "var"}) kernel.make_directory("/var/lib/docker/lower/" + std::string(path));
+  for (const char* path : {"dev", "etc", "proc", "root", "run", "sys", "usr", "var"})
+    kernel.make_directory("/var/lib/docker/lower/" + std::string(path));
   kernel.make_directory("/var/lib/docker/lower/tmp", 01777);
   const std::string root = "/var/lib/docker/merged";
-  kernel.mount_filesystem("overlay", root, "lowerdir=/var/lib/docker/lower,upperdir=/var/lib/docker/upper,workdir=/var/lib/docker/work", "overlay");
+  kernel.mount_filesystem("overlay", root, "lowerdir=/var/lib/docker/lower,upperdir=/var/lib/docker/upper,workdir=/var/lib/docker/work",
+                          "overlay");
   const auto at = [&](const char* path) { return root + path; };
   mount_with(kernel, "proc", at("/proc").c_str(), nosuid_nodev_noexec);
   mount_with(kernel, "tmpfs", at("/dev").c_str(), abi::ms_nosuid, "size=65536k,mode=755");
@@ -138,13 +143,17 @@ FakeKernel FakeKernel::docker_inside_docker(const KernelProfile& profile) {
   mount_with(kernel, "tmpfs", at("/dev/shm").c_str(), nosuid_nodev_noexec, "size=65536k");
   mount_with(kernel, "mqueue", at("/dev/mqueue").c_str(), nosuid_nodev_noexec);
   mount_with(kernel, "sysfs", at("/sys").c_str(), nosuid_nodev_noexec | abi::ms_rdonly);
-  must(kernel, kernel.FakeProcess::mount("none", at("/sys").c_str(), nullptr, abi::ms_remount | abi::ms_bind | nosuid_nodev_noexec | abi::ms_rdonly, nullptr),
+  must(kernel,
+       kernel.FakeProcess::mount("none", at("/sys").c_str(), nullptr, abi::ms_remount | abi::ms_bind | nosuid_nodev_noexec | abi::ms_rdonly,
+                                 nullptr),
        "read-only /sys");
   for (const char* masked : {"/proc/kcore", "/proc/keys", "/proc/timer_list"}) kernel.bind("/dev/null", at(masked));
   for (const char* masked : {"/proc/acpi", "/proc/scsi"}) mount_with(kernel, "tmpfs", at(masked).c_str(), abi::ms_rdonly);
   for (const char* path : {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"}) {
     kernel.bind(at(path), at(path));
-    must(kernel, kernel.FakeProcess::mount("none", at(path).c_str(), nullptr, abi::ms_remount | abi::ms_bind | nosuid_nodev_noexec | abi::ms_rdonly, nullptr),
+    must(kernel,
+         kernel.FakeProcess::mount("none", at(path).c_str(), nullptr, abi::ms_remount | abi::ms_bind | nosuid_nodev_noexec | abi::ms_rdonly,
+                                   nullptr),
          "read-only " + at(path));
   }
   must(kernel, kernel.chdir(root.c_str()), "chdir");
@@ -200,16 +209,19 @@ FakeKernel& FakeKernel::make_node(std::string_view path, unsigned mode, unsigned
   return *this;
 }
 
-FakeKernel& FakeKernel::mount_filesystem(std::string_view type, std::string_view target, std::string_view options, std::string_view source) {
+FakeKernel& FakeKernel::mount_filesystem(std::string_view type, std::string_view target, std::string_view options,
+                                         std::string_view source) {
   const std::string data(options);
   must(*this,
-       FakeProcess::mount(std::string(source).c_str(), std::string(target).c_str(), std::string(type).c_str(), 0, data.empty() ? nullptr : data.c_str()),
+       FakeProcess::mount(std::string(source).c_str(), std::string(target).c_str(), std::string(type).c_str(), 0,
+                          data.empty() ? nullptr : data.c_str()),
        "mount " + std::string(target));
   return *this;
 }
 
 FakeKernel& FakeKernel::bind(std::string_view source, std::string_view target) {
-  must(*this, FakeProcess::mount(std::string(source).c_str(), std::string(target).c_str(), nullptr, abi::ms_bind, nullptr), "bind " + std::string(target));
+  must(*this, FakeProcess::mount(std::string(source).c_str(), std::string(target).c_str(), nullptr, abi::ms_bind, nullptr),
+       "bind " + std::string(target));
   return *this;
 }
 

@@ -69,7 +69,8 @@ bool is_below(const Dentry* below, const Dentry* above) {
 
 std::string path_in_filesystem(const Dentry* dentry) {
   if (dentry->parent == nullptr) {
-    if (dentry->inode->mount_namespace != nullptr || dentry->inode->user_namespace != nullptr || dentry->inode->plain_namespace != nullptr) {
+    if (dentry->inode->mount_namespace != nullptr || dentry->inode->user_namespace != nullptr ||
+        dentry->inode->plain_namespace != nullptr) {
       return dentry->name;
     }
     return "/";
@@ -84,12 +85,9 @@ Dentry* lookup_child(Task& task, Dentry* directory, std::string_view name, long&
   error = 0;
   if (directory->dead) return nullptr;
   switch (directory->superblock->type->behaviour) {
-    case Behaviour::proc:
-      return procfs_lookup(task, directory, name, error);
-    case Behaviour::overlay:
-      return overlay_lookup(*task.world, directory, name);
-    default:
-      break;
+    case Behaviour::proc: return procfs_lookup(task, directory, name, error);
+    case Behaviour::overlay: return overlay_lookup(*task.world, directory, name);
+    default: break;
   }
   const auto found = directory->children.find(name);
   return found == directory->children.end() ? nullptr : found->second;
@@ -103,20 +101,13 @@ std::string link_text(const Task& task, const Dentry* link) {
 
 unsigned full_mode(const Inode& inode) {
   switch (inode.kind) {
-    case Kind::directory:
-      return inode.mode | static_cast<unsigned>(abi::s_ifdir);
-    case Kind::regular:
-      return inode.mode | static_cast<unsigned>(abi::s_ifreg);
-    case Kind::symlink:
-      return inode.mode | static_cast<unsigned>(abi::s_iflnk);
-    case Kind::character:
-      return inode.mode | static_cast<unsigned>(abi::s_ifchr);
-    case Kind::block:
-      return inode.mode | static_cast<unsigned>(abi::s_ifblk);
-    case Kind::fifo:
-      return inode.mode | static_cast<unsigned>(abi::s_ififo);
-    case Kind::socket:
-      break;
+    case Kind::directory: return inode.mode | static_cast<unsigned>(abi::s_ifdir);
+    case Kind::regular: return inode.mode | static_cast<unsigned>(abi::s_ifreg);
+    case Kind::symlink: return inode.mode | static_cast<unsigned>(abi::s_iflnk);
+    case Kind::character: return inode.mode | static_cast<unsigned>(abi::s_ifchr);
+    case Kind::block: return inode.mode | static_cast<unsigned>(abi::s_ifblk);
+    case Kind::fifo: return inode.mode | static_cast<unsigned>(abi::s_ififo);
+    case Kind::socket: break;
   }
   return inode.mode | static_cast<unsigned>(abi::s_ifsock);
 }
@@ -147,18 +138,15 @@ long create_child(World& world, Dentry* directory, std::string_view name, const 
   if (name.size() > name_max) return world.refuse(ENAMETOOLONG, "path.component-too-long");
   const FilesystemType& type = *directory->superblock->type;
   switch (type.behaviour) {
-    case Behaviour::overlay:
-      return overlay_create(world, directory, name, node, made);
-    case Behaviour::memory:
-      return create_in_memory(world, directory, name, node, made);
+    case Behaviour::overlay: return overlay_create(world, directory, name, node, made);
+    case Behaviour::memory: return create_in_memory(world, directory, name, node, made);
     case Behaviour::cgroup2:
       if (node.kind != Kind::directory) return world.refuse(EPERM, "fs.makes-no-such-node");
       return create_in_memory(world, directory, name, node, made);
     case Behaviour::mqueue:
       if (node.kind != Kind::regular) return world.refuse(EPERM, "fs.makes-no-such-node");
       return create_in_memory(world, directory, name, node, made);
-    default:
-      return world.refuse(node.kind == Kind::regular ? EACCES : EPERM, "fs.makes-no-such-node");
+    default: return world.refuse(node.kind == Kind::regular ? EACCES : EPERM, "fs.makes-no-such-node");
   }
 }
 
@@ -172,12 +160,9 @@ bool has_children(Task& task, Dentry* directory) {
 
 std::vector<std::string> child_names(Task& task, Dentry* directory) {
   switch (directory->superblock->type->behaviour) {
-    case Behaviour::overlay:
-      return overlay_names(*task.world, directory);
-    case Behaviour::proc:
-      return procfs_names(task, directory);
-    default:
-      break;
+    case Behaviour::overlay: return overlay_names(*task.world, directory);
+    case Behaviour::proc: return procfs_names(task, directory);
+    default: break;
   }
   std::vector<std::string> names;
   for (const auto& child : directory->children) names.push_back(child.first);
@@ -187,14 +172,11 @@ std::vector<std::string> child_names(Task& task, Dentry* directory) {
 long remove_child(World& world, Dentry* child) {
   const FilesystemType& type = *child->superblock->type;
   switch (type.behaviour) {
-    case Behaviour::overlay:
-      return overlay_remove(world, child);
+    case Behaviour::overlay: return overlay_remove(world, child);
     case Behaviour::memory:
     case Behaviour::mqueue:
-    case Behaviour::cgroup2:
-      break;
-    default:
-      return world.refuse(EPERM, "fs.removes-nothing");
+    case Behaviour::cgroup2: break;
+    default: return world.refuse(EPERM, "fs.removes-nothing");
   }
   Dentry* parent = child->parent;
   if (is_directory(child)) {

@@ -37,7 +37,8 @@ long lock_place(Task& task, const Path& target, bool beneath, MountPlace& place)
   if (place.at.dentry->dead) return world.refuse(ENOENT, "target.deleted");
   if (world.at_least(6, 12)) {
     const ProcEntry proc = place.at.dentry->inode->proc;
-    if (proc == ProcEntry::fd_link || proc == ProcEntry::fdinfo || proc == ProcEntry::ns_link) return world.refuse(ENOENT, "target.ephemeral-proc-entry");
+    if (proc == ProcEntry::fd_link || proc == ProcEntry::fdinfo || proc == ProcEntry::ns_link)
+      return world.refuse(ENOENT, "target.ephemeral-proc-entry");
   }
   return 0;
 }
@@ -107,7 +108,8 @@ long remount_bind(Task& task, const Path& path, unsigned long flags) {
   if (!is_mount_root(path)) return world.refuse(EINVAL, "remount.not-a-mount-point");
   const MountFlags wanted = remount_flags(flags, *path.mount);
   if (flags_are_locked(*path.mount, wanted)) return world.refuse(EPERM, "remount.flag-is-locked");
-  if (wanted.read_only && !path.mount->flags.read_only && has_writers(world, path.mount)) return world.refuse(EBUSY, "remount.mount-has-writers");
+  if (wanted.read_only && !path.mount->flags.read_only && has_writers(world, path.mount))
+    return world.refuse(EBUSY, "remount.mount-has-writers");
   path.mount->flags = wanted;
   return 0;
 }
@@ -158,7 +160,8 @@ long bind(Task& task, const char* source, const Path& target, bool recursive) {
   return error;
 }
 
-long new_filesystem(Task& task, const Path& target, const std::string* source, const std::string* type_name, unsigned long flags, std::string_view data) {
+long new_filesystem(Task& task, const Path& target, const std::string* source, const std::string* type_name, unsigned long flags,
+                    std::string_view data) {
   World& world = *task.world;
   if (type_name == nullptr) return world.refuse(EINVAL, "mount.no-type");
   const FilesystemType* type = find_filesystem_type(*type_name);
@@ -180,7 +183,8 @@ long new_filesystem(Task& task, const Path& target, const std::string* source, c
   MountPlace place;
   if (const long error = lock_place(task, target, false, place); error != 0) return error;
   if (!in_my_namespace(task, place.at.mount)) return world.refuse(EINVAL, "mount.target-in-another-namespace");
-  if (is_mount_root(place.at) && place.at.mount->superblock == context.superblock) return world.refuse(EBUSY, "mount.already-mounted-there");
+  if (is_mount_root(place.at) && place.at.mount->superblock == context.superblock)
+    return world.refuse(EBUSY, "mount.already-mounted-there");
   if (!is_directory(place.at.dentry)) return world.refuse(ENOTDIR, "mount.target-is-no-directory");
   Mount* mount = new_mount(world, context.superblock, context.superblock->root, mount_flags, context.source);
   mount->locks = locks;
@@ -272,7 +276,8 @@ long move_tree(Task& task, const Path& source, const Path& target, bool beneath)
     const bool root_of_detached = tree->ns != nullptr && tree->ns->anonymous && tree->ns->root == tree;
     if (!root_of_detached) return world.refuse(EINVAL, "move.source-in-another-namespace");
     if (tree->ns == parent->ns) return world.refuse(EINVAL, "move.target-in-the-same-detached-tree");
-    if (!in_my_namespace(task, parent) && !in_detached_tree_of_mine(task, parent)) return world.refuse(EINVAL, "move.target-in-another-namespace");
+    if (!in_my_namespace(task, parent) && !in_detached_tree_of_mine(task, parent))
+      return world.refuse(EINVAL, "move.target-in-another-namespace");
   }
   if (beneath) {
     if (const long error = may_go_beneath(task, tree, place); error != 0) return error;
@@ -349,7 +354,8 @@ long call_umount2(Task& task, const char* target, int flags) {
     return world.refuse(EPERM, "umount.force-needs-superblock-owner");
   }
   if ((bits & abi::mnt_expire) != 0) {
-    if (mount == task.root.mount || (bits & (abi::mnt_force | abi::mnt_detach)) != 0) return world.refuse(EINVAL, "umount.expire-with-other-flags");
+    if (mount == task.root.mount || (bits & (abi::mnt_force | abi::mnt_detach)) != 0)
+      return world.refuse(EINVAL, "umount.expire-with-other-flags");
     if (mount->first_child != nullptr || references(world, mount) > 0) return world.refuse(EBUSY, "umount.busy");
     if (!mount->expiring) {
       mount->expiring = true;
@@ -390,7 +396,8 @@ long call_pivot_root(Task& task, const char* new_root, const char* put_old) {
   if (old_mount->shared()) return world.refuse(EINVAL, "pivot.put-old-is-on-shared-mount");
   if (parent_is_shared(new_mount)) return world.refuse(EINVAL, "pivot.parent-of-new-root-is-shared");
   if (parent_is_shared(root_mount)) return world.refuse(EINVAL, "pivot.parent-of-root-is-shared");
-  if (!in_my_namespace(task, root_mount) || !in_my_namespace(task, new_mount)) return world.refuse(EINVAL, "pivot.mount-of-another-namespace");
+  if (!in_my_namespace(task, root_mount) || !in_my_namespace(task, new_mount))
+    return world.refuse(EINVAL, "pivot.mount-of-another-namespace");
   if (new_mount->locked) return world.refuse(EINVAL, "pivot.new-root-is-locked");
   if (fresh.dentry->dead) return world.refuse(ENOENT, "pivot.new-root-deleted");
   if (new_mount == root_mount) return world.refuse(EBUSY, "pivot.new-root-is-on-the-root-mount");

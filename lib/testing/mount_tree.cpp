@@ -62,7 +62,8 @@ bool has_writers(const World& world, const Mount* mount) {
   for (const auto& task : world.tasks) {
     if (!task->alive) continue;
     for (const auto& fd : task->fds) {
-      if (fd.second.file->writes && fd.second.file->path.mount == mount && attributes(fd.second.file->path.dentry).kind == Kind::regular) return true;
+      if (fd.second.file->writes && fd.second.file->path.mount == mount && attributes(fd.second.file->path.dentry).kind == Kind::regular)
+        return true;
     }
   }
   return false;
@@ -138,15 +139,9 @@ Mount* clone_mount(World& world, const Mount* old, Dentry* root, const CopyOptio
       if (old->shared()) become_peer(copy, old->group);
       if (old->pure_master != nullptr) become_slave_of(copy, old->pure_master);
       break;
-    case CopyAs::slave:
-      become_slave_of(copy, old->group);
-      break;
-    case CopyAs::shared_slave:
-      become_peer(copy, new_group(world, old->group));
-      break;
-    case CopyAs::other_user:
-      become_slave_of(copy, old->shared() ? old->group : old->pure_master);
-      break;
+    case CopyAs::slave: become_slave_of(copy, old->group); break;
+    case CopyAs::shared_slave: become_peer(copy, new_group(world, old->group)); break;
+    case CopyAs::other_user: become_slave_of(copy, old->shared() ? old->group : old->pure_master); break;
   }
   if (options.keep_unbindable && old->unbindable && !world.profile.unshare_forgets_unbindable) copy->unbindable = true;
   return copy;
@@ -194,9 +189,7 @@ long copy_tree(World& world, Mount* mount, Dentry* directory, const CopyOptions&
   return 0;
 }
 
-void forget_tree(World& world, Mount* tree) {
-  unmount_without_propagation(world, tree, Removal::lazy);
-}
+void forget_tree(World& world, Mount* tree) { unmount_without_propagation(world, tree, Removal::lazy); }
 
 bool has_locked_children(const Mount* mount, const Dentry* directory) {
   for (const Mount* child = mount->first_child; child != nullptr; child = child->next_sibling) {
@@ -451,7 +444,8 @@ bool is_busy(const World& world, const Mount* mount) {
   for (const Mount* receiver : receivers(mount->parent)) {
     const Mount* copy = mounted_at(world, receiver, mount->mountpoint);
     if (copy == nullptr) continue;
-    const bool only_covered = copy->first_child != nullptr && copy->first_child == copy->last_child && copy->first_child->mountpoint == copy->root;
+    const bool only_covered =
+        copy->first_child != nullptr && copy->first_child == copy->last_child && copy->first_child->mountpoint == copy->root;
     if (copy->first_child != nullptr && !only_covered) continue;
     if (references(world, copy) > 0) return true;
   }

@@ -111,8 +111,8 @@ std::string mountinfo_of(const World& world, const Task& task) {
     const Superblock& superblock = *mount->superblock;
     const std::uint64_t parent = mount->parent != nullptr ? mount->parent->id : mount->id;
     text += std::to_string(mount->id) + " " + std::to_string(parent) + " " + std::to_string(superblock.device_major) + ":" +
-            std::to_string(superblock.device_minor) + " " + escape(path_in_filesystem(mount->root), path_escapes) + " " + escape(mountpoint, path_escapes) + " " +
-            mount_flags_text(mount->flags);
+            std::to_string(superblock.device_minor) + " " + escape(path_in_filesystem(mount->root), path_escapes) + " " +
+            escape(mountpoint, path_escapes) + " " + mount_flags_text(mount->flags);
     if (mount->idmap != nullptr) text += ",idmapped";
     if (mount->shared()) text += " shared:" + std::to_string(mount->group->number);
     if (const PeerGroup* master = mount->master()) {
@@ -121,8 +121,8 @@ std::string mountinfo_of(const World& world, const Task& task) {
       if (dominating != 0 && dominating != master->number) text += " propagate_from:" + std::to_string(dominating);
     }
     if (mount->unbindable) text += " unbindable";
-    text += " - " + std::string(superblock.type->name) + " " + (mount->source.empty() ? "none" : escape(mount->source, name_escapes)) + " " +
-            (superblock.read_only ? "ro" : "rw") + (superblock.options.empty() ? "" : "," + superblock.options) + "\n";
+    text += " - " + std::string(superblock.type->name) + " " + (mount->source.empty() ? "none" : escape(mount->source, name_escapes)) +
+            " " + (superblock.read_only ? "ro" : "rw") + (superblock.options.empty() ? "" : "," + superblock.options) + "\n";
   }
   return text;
 }
@@ -136,7 +136,8 @@ std::string mounts_of(const World& world, const Task& task) {
     MountFlags flags = mount->flags;
     flags.read_only = flags.read_only || superblock.read_only;
     text += (mount->source.empty() ? "none" : escape(mount->source, name_escapes)) + " " + escape(mountpoint, path_escapes) + " " +
-            std::string(superblock.type->name) + " " + mount_flags_text(flags) + (superblock.options.empty() ? "" : "," + superblock.options) + " 0 0\n";
+            std::string(superblock.type->name) + " " + mount_flags_text(flags) +
+            (superblock.options.empty() ? "" : "," + superblock.options) + " 0 0\n";
   }
   return text;
 }

@@ -25,8 +25,8 @@ struct AttributeChange {
 };
 
 std::uint64_t known_attributes(const World& world) {
-  std::uint64_t known = abi::mount_attr_rdonly | abi::mount_attr_nosuid | abi::mount_attr_nodev | abi::mount_attr_noexec | abi::mount_attr_atime_mask |
-                        abi::mount_attr_nodiratime;
+  std::uint64_t known = abi::mount_attr_rdonly | abi::mount_attr_nosuid | abi::mount_attr_nodev | abi::mount_attr_noexec |
+                        abi::mount_attr_atime_mask | abi::mount_attr_nodiratime;
   if (world.at_least(5, 12)) known |= abi::mount_attr_idmap;
   if (world.at_least(5, 14)) known |= abi::mount_attr_nosymfollow;
   return known;
@@ -59,7 +59,8 @@ long parse_attributes(Task& task, const abi::mount_attr* attr, std::size_t size,
   if (!may_mount(task)) return world.refuse(EPERM, "setattr.needs-sys-admin");
   if (!readable(attr)) return world.refuse(EFAULT, "argument.bad-pointer");
   const auto* bytes = reinterpret_cast<const unsigned char*>(attr);
-  if (std::any_of(bytes + sizeof(abi::mount_attr), bytes + size, [](unsigned char b) { return b != 0; })) return world.refuse(E2BIG, "setattr.unknown-tail");
+  if (std::any_of(bytes + sizeof(abi::mount_attr), bytes + size, [](unsigned char b) { return b != 0; }))
+    return world.refuse(E2BIG, "setattr.unknown-tail");
   abi::mount_attr wanted;
   std::memcpy(&wanted, attr, sizeof wanted);
   if (wanted.attr_set == 0 && wanted.attr_clr == 0 && wanted.propagation == 0) {
@@ -73,9 +74,11 @@ long parse_attributes(Task& task, const abi::mount_attr* attr, std::size_t size,
   const std::uint64_t known = known_attributes(world);
   if (((wanted.attr_set | wanted.attr_clr) & ~known) != 0) return world.refuse(EINVAL, "setattr.unknown-attribute");
   if ((wanted.attr_clr & abi::mount_attr_atime_mask) != 0) {
-    if ((wanted.attr_clr & abi::mount_attr_atime_mask) != abi::mount_attr_atime_mask) return world.refuse(EINVAL, "setattr.atime-cleared-in-part");
+    if ((wanted.attr_clr & abi::mount_attr_atime_mask) != abi::mount_attr_atime_mask)
+      return world.refuse(EINVAL, "setattr.atime-cleared-in-part");
     const std::uint64_t mode = wanted.attr_set & abi::mount_attr_atime_mask;
-    if (mode != 0 && mode != abi::mount_attr_noatime && mode != abi::mount_attr_strictatime) return world.refuse(EINVAL, "setattr.atime-modes");
+    if (mode != 0 && mode != abi::mount_attr_noatime && mode != abi::mount_attr_strictatime)
+      return world.refuse(EINVAL, "setattr.atime-modes");
   } else if ((wanted.attr_set & abi::mount_attr_atime_mask) != 0) {
     return world.refuse(EINVAL, "setattr.atime-not-cleared");
   }
@@ -105,7 +108,8 @@ long may_change_attributes(Task& task, const Mount* top, const Mount* mount, con
     if (mount->idmap != nullptr) return world.refuse(EPERM, "setattr.already-idmapped");
     const bool supported = mount->superblock->type->idmap && (mount->superblock->type->name != "tmpfs" || world.at_least(6, 3));
     if (!supported) return world.refuse(EINVAL, "setattr.type-cannot-be-idmapped");
-    if (!capable_in(task, mount->superblock->owner, cap_sys_admin)) return world.refuse(EPERM, "setattr.superblock-of-another-user-namespace");
+    if (!capable_in(task, mount->superblock->owner, cap_sys_admin))
+      return world.refuse(EPERM, "setattr.superblock-of-another-user-namespace");
     if (top->ns == nullptr || !top->ns->anonymous) return world.refuse(EINVAL, "setattr.idmap-of-attached-mount");
   }
   if ((change.set & abi::mount_attr_rdonly) != 0 && !mount->flags.read_only && has_writers(world, mount)) {
@@ -159,10 +163,11 @@ int install_path(Task& task, const Path& path, bool owns_tree, bool close_on_exe
 
 }  // namespace
 
-long call_open_tree(Task& task, int dirfd, const char* path, unsigned flags, const abi::mount_attr* attr, std::size_t size, bool with_attr) {
+long call_open_tree(Task& task, int dirfd, const char* path, unsigned flags, const abi::mount_attr* attr, std::size_t size,
+                    bool with_attr) {
   World& world = *task.world;
-  constexpr std::uint64_t known = abi::at_empty_path | abi::at_no_automount | abi::at_recursive | abi::at_symlink_nofollow | abi::open_tree_clone |
-                                  abi::open_tree_cloexec;
+  constexpr std::uint64_t known = abi::at_empty_path | abi::at_no_automount | abi::at_recursive | abi::at_symlink_nofollow |
+                                  abi::open_tree_clone | abi::open_tree_cloexec;
   if ((flags & ~known) != 0) return world.refuse(EINVAL, "open_tree.unknown-flag");
   const bool clone = (flags & abi::open_tree_clone) != 0;
   const bool recursive = (flags & abi::at_recursive) != 0;
@@ -225,8 +230,8 @@ long set_group(Task& task, const Path& from, const Path& to) {
 long call_move_mount(Task& task, int from_dirfd, const char* from_path, int to_dirfd, const char* to_path, unsigned flags) {
   World& world = *task.world;
   if (!may_mount(task)) return world.refuse(EPERM, "move_mount.needs-sys-admin");
-  std::uint64_t known = abi::move_mount_f_symlinks | abi::move_mount_f_automounts | abi::move_mount_f_empty_path | abi::move_mount_t_symlinks |
-                        abi::move_mount_t_automounts | abi::move_mount_t_empty_path;
+  std::uint64_t known = abi::move_mount_f_symlinks | abi::move_mount_f_automounts | abi::move_mount_f_empty_path |
+                        abi::move_mount_t_symlinks | abi::move_mount_t_automounts | abi::move_mount_t_empty_path;
   if (world.at_least(5, 15)) known |= abi::move_mount_set_group;
   if (world.at_least(6, 5)) known |= abi::move_mount_beneath;
   if ((flags & ~known) != 0) return world.refuse(EINVAL, "move_mount.unknown-flag");
@@ -298,19 +303,13 @@ namespace {
 
 bool arguments_fit(unsigned command, const char* key, const void* value, int aux) {
   switch (command) {
-    case abi::fsconfig_set_flag:
-      return key != nullptr && value == nullptr && aux == 0;
-    case abi::fsconfig_set_string:
-      return key != nullptr && value != nullptr && aux == 0;
-    case abi::fsconfig_set_binary:
-      return key != nullptr && value != nullptr && aux > 0 && aux <= 1024 * 1024;
+    case abi::fsconfig_set_flag: return key != nullptr && value == nullptr && aux == 0;
+    case abi::fsconfig_set_string: return key != nullptr && value != nullptr && aux == 0;
+    case abi::fsconfig_set_binary: return key != nullptr && value != nullptr && aux > 0 && aux <= 1024 * 1024;
     case abi::fsconfig_set_path:
-    case abi::fsconfig_set_path_empty:
-      return key != nullptr && value != nullptr && (aux == abi::at_fdcwd || aux >= 0);
-    case abi::fsconfig_set_fd:
-      return key != nullptr && value == nullptr && aux >= 0;
-    default:
-      return key == nullptr && value == nullptr && aux == 0;
+    case abi::fsconfig_set_path_empty: return key != nullptr && value != nullptr && (aux == abi::at_fdcwd || aux >= 0);
+    case abi::fsconfig_set_fd: return key != nullptr && value == nullptr && aux >= 0;
+    default: return key == nullptr && value == nullptr && aux == 0;
   }
 }
 
@@ -329,7 +328,8 @@ long reconfigure(Task& task, FilesystemContext& context) {
   World& world = *task.world;
   using State = FilesystemContext::State;
   if (context.state != State::reconfigure) return world.refuse(EBUSY, "fscontext.not-reconfiguring");
-  if (!capable_in(task, context.superblock->owner, cap_sys_admin)) return world.refuse(EPERM, "remount.superblock-of-another-user-namespace");
+  if (!capable_in(task, context.superblock->owner, cap_sys_admin))
+    return world.refuse(EPERM, "remount.superblock-of-another-user-namespace");
   context.state = State::failed;
   if (const long error = reconfigure_superblock(task, context, context.read_only); error != 0) return error;
   context.state = State::reconfigure;
@@ -386,17 +386,14 @@ long call_fsconfig(Task& task, int fd, unsigned command, const char* key, const 
       if (const long error = copy_path(world, static_cast<const char*>(value), text); error != 0) return error;
       if (text.empty() && command == abi::fsconfig_set_path) return world.refuse(ENOENT, "path.empty");
       break;
-    case abi::fsconfig_cmd_create:
-      return create(task, context, false);
-    case abi::fsconfig_cmd_create_excl:
-      return create(task, context, true);
-    case abi::fsconfig_cmd_reconfigure:
-      return reconfigure(task, context);
-    default:
-      break;
+    case abi::fsconfig_cmd_create: return create(task, context, false);
+    case abi::fsconfig_cmd_create_excl: return create(task, context, true);
+    case abi::fsconfig_cmd_reconfigure: return reconfigure(task, context);
+    default: break;
   }
   using State = FilesystemContext::State;
-  if (context.state != State::parameters && context.state != State::reconfigure) return world.refuse(EBUSY, "fscontext.not-taking-parameters");
+  if (context.state != State::parameters && context.state != State::reconfigure)
+    return world.refuse(EBUSY, "fscontext.not-taking-parameters");
   if (command == abi::fsconfig_set_binary || command == abi::fsconfig_set_path || command == abi::fsconfig_set_path_empty) {
     return refuse_value(task, context, name);
   }
@@ -414,7 +411,8 @@ long call_fsmount(Task& task, int fd, unsigned flags, unsigned attr_flags) {
   if ((flags & ~abi::fsmount_cloexec) != 0) return world.refuse(EINVAL, "fsmount.unknown-flag");
   if ((attr_flags & ~(known_attributes(world) & ~abi::mount_attr_idmap)) != 0) return world.refuse(EINVAL, "fsmount.unknown-attribute");
   const std::uint64_t atime = attr_flags & abi::mount_attr_atime_mask;
-  if (atime != 0 && atime != abi::mount_attr_noatime && atime != abi::mount_attr_strictatime) return world.refuse(EINVAL, "fsmount.atime-modes");
+  if (atime != 0 && atime != abi::mount_attr_noatime && atime != abi::mount_attr_strictatime)
+    return world.refuse(EINVAL, "fsmount.atime-modes");
   std::shared_ptr<OpenFile> file;
   if (const long error = find_file(task, fd, file); error != 0) return error;
   if (file->path_only) return world.refuse(EBADF, "descriptor.is-path-only");

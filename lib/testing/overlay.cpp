@@ -293,7 +293,8 @@ long overlay_layer_by_descriptor(Task& task, FilesystemContext& context, const s
     if (static_cast<std::size_t>(count) >= max_lower_layers) {
       return complain(world, context, EINVAL, "overlay.too-many-lower-layers", "too many lower directories, limit is 500");
     }
-    if (stored == "lowerdir" && std::any_of(context.layer_paths.begin(), context.layer_paths.end(), [](const auto& l) { return l.first == "datadir+"; })) {
+    if (stored == "lowerdir" &&
+        std::any_of(context.layer_paths.begin(), context.layer_paths.end(), [](const auto& l) { return l.first == "datadir+"; })) {
       return complain(world, context, EINVAL, "overlay.lower-after-data-layer", "regular lower layers cannot follow data layers");
     }
   }
@@ -304,7 +305,8 @@ long overlay_layer_by_descriptor(Task& task, FilesystemContext& context, const s
 bool overlay_knows(const World& world, std::string_view key) {
   if (key == "lowerdir" || key == "upperdir" || key == "workdir") return true;
   if (key == "lowerdir+" || key == "datadir+") return world.at_least(6, 7);
-  return std::any_of(choices.begin(), choices.end(), [&](const Choice& choice) { return choice.key == key && choice.since <= world.profile.version; });
+  return std::any_of(choices.begin(), choices.end(),
+                     [&](const Choice& choice) { return choice.key == key && choice.since <= world.profile.version; });
 }
 
 long overlay_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value) {
@@ -337,7 +339,8 @@ long overlay_option(Task& task, FilesystemContext& context, const std::string& k
     return resolve_layer(task, context, key, path);
   }
   if ((key == "lowerdir+" || key == "datadir+") && world.at_least(6, 7)) {
-    if (has_option(context, "lowerdir", "")) return complain(world, context, EINVAL, "overlay.mixes-lowerdir-forms", "lowerdir+ and datadir+ cannot follow lowerdir");
+    if (has_option(context, "lowerdir", ""))
+      return complain(world, context, EINVAL, "overlay.mixes-lowerdir-forms", "lowerdir+ and datadir+ cannot follow lowerdir");
     if (const long error = resolve_layer(task, context, key, value); error != 0) return error;
     if (!has_option(context, "lowerdir+", "")) context.options.emplace_back("lowerdir+", "");
     return 0;
@@ -375,7 +378,8 @@ long overlay_monolithic(Task& task, FilesystemContext& context, std::string_view
     if (!option.empty()) {
       const std::size_t equals = option.find('=');
       const bool has_value = equals != std::string::npos;
-      if (const long error = parse_option(task, context, option.substr(0, equals), has_value ? option.substr(equals + 1) : "", has_value); error != 0) {
+      if (const long error = parse_option(task, context, option.substr(0, equals), has_value ? option.substr(equals + 1) : "", has_value);
+          error != 0) {
         return error;
       }
     }
@@ -414,7 +418,9 @@ long check_option_conflicts(Task& task, const FilesystemContext& context, bool h
   const bool metacopy = option_is(context, "metacopy", "on");
   const bool redirect = option_is(context, "redirect_dir", "on");
   // Without an upper layer the conflict goes unnoticed (measured on 6.18).
-  if (has_upper && metacopy && (option_is(context, "redirect_dir", "off") || option_is(context, "redirect_dir", "nofollow") || option_is(context, "redirect_dir", "follow"))) {
+  if (has_upper && metacopy &&
+      (option_is(context, "redirect_dir", "off") || option_is(context, "redirect_dir", "nofollow") ||
+       option_is(context, "redirect_dir", "follow"))) {
     return world.refuse(EINVAL, "overlay.options-conflict");
   }
   if (metacopy && option_is(context, "nfs_export", "on")) {
@@ -433,7 +439,8 @@ long check_option_conflicts(Task& task, const FilesystemContext& context, bool h
 
 long overlay_superblock(Task& task, FilesystemContext& context) {
   World& world = *task.world;
-  const bool has_upper = std::any_of(context.layer_paths.begin(), context.layer_paths.end(), [](const auto& l) { return l.first == "upperdir"; });
+  const bool has_upper =
+      std::any_of(context.layer_paths.begin(), context.layer_paths.end(), [](const auto& l) { return l.first == "upperdir"; });
   if (const long error = check_option_conflicts(task, context, has_upper); error != 0) return error;
   auto layers = std::make_unique<OverlayLayers>();
   layers->userxattr = has_option(context, "userxattr", "");
@@ -484,7 +491,8 @@ long overlay_superblock(Task& task, FilesystemContext& context) {
         made = nullptr;
       }
     }
-    if (made != nullptr && has_option(context, "volatile", "")) add_file(world, add_directory(world, add_directory(world, made, "incompat"), "volatile"), "dirty", "");
+    if (made != nullptr && has_option(context, "volatile", ""))
+      add_file(world, add_directory(world, add_directory(world, made, "incompat"), "volatile"), "dirty", "");
   }
   for (std::size_t i = 0; i < lower.size(); ++i) {
     if (const long error = clone_layer(task, lower[i]); error != 0) return error;

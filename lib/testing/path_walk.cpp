@@ -223,10 +223,8 @@ bool is_magic_link(const Dentry* dentry) {
     case ProcEntry::ns_link:
     case ProcEntry::root_link:
     case ProcEntry::cwd_link:
-    case ProcEntry::exe_link:
-      return true;
-    default:
-      return false;
+    case ProcEntry::exe_link: return true;
+    default: return false;
   }
 }
 

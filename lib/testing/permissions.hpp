@@ -8,8 +8,8 @@ namespace rootprep::testing::model {
 
 // user_namespaces(7), "Capabilities": does the process have the capability in that user namespace?
 bool capable_in(const Task& task, const UserNamespace* target, Cap capability);
-bool capable(const Task& task, Cap capability);        // in the initial user namespace
-bool may_mount(const Task& task);                      // CAP_SYS_ADMIN over the owner of the mount namespace
+bool capable(const Task& task, Cap capability);  // in the initial user namespace
+bool may_mount(const Task& task);                // CAP_SYS_ADMIN over the owner of the mount namespace
 
 // Ids: kernel ids are ids of the initial user namespace. -1: not mapped.
 constexpr unsigned unmapped_id = ~0U;

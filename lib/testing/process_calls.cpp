@@ -119,8 +119,8 @@ long call_getcwd(Task& task, char* buffer, std::size_t size) {
 
 namespace {
 
-constexpr std::uint64_t all_namespaces = abi::clone_newns | abi::clone_newcgroup | abi::clone_newuts | abi::clone_newipc | abi::clone_newuser |
-                                         abi::clone_newpid | abi::clone_newnet | abi::clone_newtime;
+constexpr std::uint64_t all_namespaces = abi::clone_newns | abi::clone_newcgroup | abi::clone_newuts | abi::clone_newipc |
+                                         abi::clone_newuser | abi::clone_newpid | abi::clone_newnet | abi::clone_newtime;
 
 // current_chrooted(): is the root anything but the top of the namespace's own?
 bool is_chrooted(const Task& task) {
@@ -173,7 +173,8 @@ long call_unshare(Task& task, std::uint64_t flags) {
   if ((flags & abi::clone_newns) != 0) {
     if (const long error = copy_mount_namespace(task, user); error != 0) return error;
   }
-  for (const std::uint64_t kind : {abi::clone_newcgroup, abi::clone_newuts, abi::clone_newipc, abi::clone_newpid, abi::clone_newnet, abi::clone_newtime}) {
+  for (const std::uint64_t kind :
+       {abi::clone_newcgroup, abi::clone_newuts, abi::clone_newipc, abi::clone_newpid, abi::clone_newnet, abi::clone_newtime}) {
     if ((flags & kind) == 0) continue;
     auto made = std::make_unique<PlainNamespace>();
     made->kind = kind;
@@ -207,7 +208,8 @@ long call_setns(Task& task, int fd, int type) {
   const auto wanted = static_cast<std::uint64_t>(static_cast<unsigned>(type));
   if (MountNamespace* ns = inode.mount_namespace) {
     if (type != 0 && wanted != abi::clone_newns) return world.refuse(EINVAL, "setns.type-differs");
-    if (!capable_in(task, ns->owner, cap_sys_admin) || !capable_in(task, task.user, cap_sys_chroot) || !capable_in(task, task.user, cap_sys_admin)) {
+    if (!capable_in(task, ns->owner, cap_sys_admin) || !capable_in(task, task.user, cap_sys_chroot) ||
+        !capable_in(task, task.user, cap_sys_admin)) {
       return world.refuse(EPERM, "setns.needs-sys-admin");
     }
     if (ns->anonymous) return world.refuse(EINVAL, "setns.detached-tree");
@@ -226,7 +228,8 @@ long call_setns(Task& task, int fd, int type) {
   }
   if (PlainNamespace* ns = inode.plain_namespace) {
     if (type != 0 && wanted != ns->kind) return world.refuse(EINVAL, "setns.type-differs");
-    if (!capable_in(task, ns->owner, cap_sys_admin) || !capable_in(task, task.user, cap_sys_admin)) return world.refuse(EPERM, "setns.needs-sys-admin");
+    if (!capable_in(task, ns->owner, cap_sys_admin) || !capable_in(task, task.user, cap_sys_admin))
+      return world.refuse(EPERM, "setns.needs-sys-admin");
     if (ns->kind == abi::clone_newpid) {
       task.children_pid_namespace = ns;
     } else {

@@ -122,11 +122,12 @@ void populate_procfs(World& world, Dentry* root) {
   net->inode->kind = Kind::symlink;
   Dentry* filesystems = add_file(world, root, "filesystems", "", 0444);
   filesystems->inode->proc = ProcEntry::filesystems;
-  for (const char* file : {"cmdline", "cpuinfo", "devices", "interrupts", "kcore", "keys", "kmsg", "latency_stats", "loadavg", "meminfo", "modules",
-                           "sched_debug", "stat", "swaps", "sysrq-trigger", "timer_list", "timer_stats", "uptime", "version"}) {
+  for (const char* file : {"cmdline", "cpuinfo", "devices", "interrupts", "kcore", "keys", "kmsg", "latency_stats", "loadavg", "meminfo",
+                           "modules", "sched_debug", "stat", "swaps", "sysrq-trigger", "timer_list", "timer_stats", "uptime", "version"}) {
     add_file(world, root, file, "", 0444);
   }
-  for (const char* directory : {"acpi", "asound", "bus", "driver", "fs", "irq", "scsi", "sys", "tty"}) add_directory(world, root, directory, 0555);
+  for (const char* directory : {"acpi", "asound", "bus", "driver", "fs", "irq", "scsi", "sys", "tty"})
+    add_directory(world, root, directory, 0555);
   Dentry* fs = root->children.find("fs")->second;
   // Made to be mounted on (proc_create_mount_point()), so a mount there hides nothing.
   add_directory(world, fs, "nfsd", 0555)->permanently_empty = true;
@@ -136,8 +137,8 @@ void populate_procfs(World& world, Dentry* root) {
   add_directory(world, sys_fs, "binfmt_misc", 0555)->permanently_empty = true;
   add_file(world, sys_fs, "mount-max", std::to_string(world.mount_max) + "\n");
   Dentry* kernel = sys->children.find("kernel")->second;
-  for (const auto& [file, text] : {std::pair{"hostname", "host\n"}, std::pair{"domainname", "(none)\n"}, std::pair{"overflowuid", "65534\n"},
-                                   std::pair{"overflowgid", "65534\n"}}) {
+  for (const auto& [file, text] : {std::pair{"hostname", "host\n"}, std::pair{"domainname", "(none)\n"},
+                                   std::pair{"overflowuid", "65534\n"}, std::pair{"overflowgid", "65534\n"}}) {
     add_file(world, kernel, file, text);
   }
 }
@@ -152,7 +153,8 @@ Dentry* procfs_lookup(Task& task, Dentry* directory, std::string_view name, long
       if (Dentry* found = lookup_in_process(world, directory, name, inode.pid)) return found;
       break;
     case ProcEntry::task_directory:  // one thread each, and its number is the process's
-      if (const Task* owner = world.find_task(inode.pid); owner != nullptr && parse_number(name, number) && number == number_in(directory, *owner)) {
+      if (const Task* owner = world.find_task(inode.pid);
+          owner != nullptr && parse_number(name, number) && number == number_in(directory, *owner)) {
         return entry(world, directory, name, Kind::directory, 0555, ProcEntry::pid_directory, inode.pid);
       }
       break;
@@ -161,8 +163,8 @@ Dentry* procfs_lookup(Task& task, Dentry* directory, std::string_view name, long
       const Task* owner = world.find_task(inode.pid);
       if (owner == nullptr || !parse_number(name, number) || owner->fds.count(number) == 0) break;
       const bool link = inode.proc == ProcEntry::fd_directory;
-      return entry(world, directory, name, link ? Kind::symlink : Kind::regular, link ? 0700 : 0400, link ? ProcEntry::fd_link : ProcEntry::fdinfo, inode.pid,
-                   number);
+      return entry(world, directory, name, link ? Kind::symlink : Kind::regular, link ? 0700 : 0400,
+                   link ? ProcEntry::fd_link : ProcEntry::fdinfo, inode.pid, number);
     }
     case ProcEntry::ns_directory:
       if (const std::uint64_t kind = namespace_kind(name); kind != 0 && world.find_task(inode.pid) != nullptr) {
@@ -206,8 +208,7 @@ std::vector<std::string> procfs_names(Task& task, Dentry* directory) {
     case ProcEntry::ns_directory:
       for (const auto& n : namespace_names) names.emplace_back(n.name);
       return names;
-    default:
-      break;
+    default: break;
   }
   for (const auto& child : directory->children) {
     if (child.second->inode->proc != ProcEntry::pid_directory) names.push_back(child.first);
@@ -232,12 +233,9 @@ std::string procfs_link_text(const Task& task, const Dentry* link) {
   const Task* owner = world.find_task(inode.pid);
   if (owner == nullptr) return inode.data;
   switch (inode.proc) {
-    case ProcEntry::root_link:
-      return path_text(world, owner->root, task.root);
-    case ProcEntry::cwd_link:
-      return path_text(world, owner->cwd, task.root);
-    case ProcEntry::exe_link:
-      return "/bin/program";
+    case ProcEntry::root_link: return path_text(world, owner->root, task.root);
+    case ProcEntry::cwd_link: return path_text(world, owner->cwd, task.root);
+    case ProcEntry::exe_link: return "/bin/program";
     case ProcEntry::fd_link: {
       const auto found = owner->fds.find(inode.fd);
       if (found == owner->fds.end()) return "";
@@ -249,8 +247,7 @@ std::string procfs_link_text(const Task& task, const Dentry* link) {
       if (magic_link_target(const_cast<Task&>(task), link, target) == 0) return target.dentry->name;
       return "";
     }
-    default:
-      return inode.data;
+    default: return inode.data;
   }
 }
 
@@ -264,15 +261,20 @@ Dentry* namespace_dentry(World& world, Namespace* ns, Namespace* Inode::*member,
   if (dentry == nullptr) {
     Inode* inode = new_inode(world, Kind::regular, 0444, 0, 0);
     inode->*member = ns;
-    dentry = new_dentry(world, world.nsfs->superblock, nullptr, std::string(kind) + ":[" + std::to_string(4026531840U + ns->sequence) + "]", inode);
+    dentry = new_dentry(world, world.nsfs->superblock, nullptr, std::string(kind) + ":[" + std::to_string(4026531840U + ns->sequence) + "]",
+                        inode);
   }
   return dentry;
 }
 
 }  // namespace
 
-Path namespace_file(World& world, MountNamespace* ns) { return namespace_file_of(world, namespace_dentry(world, ns, &Inode::mount_namespace, "mnt")); }
-Path namespace_file(World& world, UserNamespace* ns) { return namespace_file_of(world, namespace_dentry(world, ns, &Inode::user_namespace, "user")); }
+Path namespace_file(World& world, MountNamespace* ns) {
+  return namespace_file_of(world, namespace_dentry(world, ns, &Inode::mount_namespace, "mnt"));
+}
+Path namespace_file(World& world, UserNamespace* ns) {
+  return namespace_file_of(world, namespace_dentry(world, ns, &Inode::user_namespace, "user"));
+}
 Path namespace_file(World& world, PlainNamespace* ns) {
   std::string_view kind = "ns";
   for (const auto& n : namespace_names) {
@@ -287,22 +289,16 @@ long magic_link_target(Task& task, const Dentry* link, Path& target) {
   const Task* owner = world.find_task(inode.pid);
   if (owner == nullptr) return world.refuse(ENOENT, "procfs.process-is-gone");
   switch (inode.proc) {
-    case ProcEntry::root_link:
-      target = owner->root;
-      return 0;
-    case ProcEntry::cwd_link:
-      target = owner->cwd;
-      return 0;
-    case ProcEntry::exe_link:
-      return world.unmodelled("following /proc/PID/exe");
+    case ProcEntry::root_link: target = owner->root; return 0;
+    case ProcEntry::cwd_link: target = owner->cwd; return 0;
+    case ProcEntry::exe_link: return world.unmodelled("following /proc/PID/exe");
     case ProcEntry::fd_link: {
       const auto found = owner->fds.find(inode.fd);
       if (found == owner->fds.end()) return world.refuse(ENOENT, "procfs.descriptor-not-open");
       target = found->second.file->path;
       return 0;
     }
-    default:
-      break;
+    default: break;
   }
   if (inode.rdev == abi::clone_newns) {
     target = namespace_file(world, owner->ns);
@@ -335,26 +331,20 @@ std::string procfs_contents(Task& task, const Dentry* file) {
   const Inode& inode = *file->inode;
   Task* owner = world.find_task(inode.pid);
   switch (inode.proc) {
-    case ProcEntry::mountinfo:
-      return owner != nullptr ? mountinfo_of(world, *owner) : "";
-    case ProcEntry::mounts:
-      return owner != nullptr ? mounts_of(world, *owner) : "";
-    case ProcEntry::filesystems:
-      return known_filesystem_types();
-    case ProcEntry::uid_map:
-      return owner != nullptr ? map_text(owner->user->uids) : "";
-    case ProcEntry::gid_map:
-      return owner != nullptr ? map_text(owner->user->gids) : "";
-    case ProcEntry::setgroups:
-      return owner != nullptr && owner->user->setgroups_denied ? "deny\n" : "allow\n";
+    case ProcEntry::mountinfo: return owner != nullptr ? mountinfo_of(world, *owner) : "";
+    case ProcEntry::mounts: return owner != nullptr ? mounts_of(world, *owner) : "";
+    case ProcEntry::filesystems: return known_filesystem_types();
+    case ProcEntry::uid_map: return owner != nullptr ? map_text(owner->user->uids) : "";
+    case ProcEntry::gid_map: return owner != nullptr ? map_text(owner->user->gids) : "";
+    case ProcEntry::setgroups: return owner != nullptr && owner->user->setgroups_denied ? "deny\n" : "allow\n";
     case ProcEntry::fdinfo:
       if (owner != nullptr) {
         const auto found = owner->fds.find(inode.fd);
         if (found != owner->fds.end()) {
           const OpenFile& open = *found->second.file;
           std::ostringstream text;
-          text << "pos:\t" << open.position << "\nflags:\t0" << std::oct << open.flags << std::dec << "\nmnt_id:\t" << open.path.mount->id << "\nino:\t"
-               << attributes(open.path.dentry).number << "\n";
+          text << "pos:\t" << open.position << "\nflags:\t0" << std::oct << open.flags << std::dec << "\nmnt_id:\t" << open.path.mount->id
+               << "\nino:\t" << attributes(open.path.dentry).number << "\n";
           return text.str();
         }
       }
@@ -362,13 +352,12 @@ std::string procfs_contents(Task& task, const Dentry* file) {
     case ProcEntry::status:
       if (owner != nullptr) {
         std::ostringstream text;
-        text << "Name:\tprogram\nUmask:\t0" << std::oct << owner->umask << std::dec << "\nPid:\t" << number_in(file, *owner) << "\nThreads:\t1\nCapEff:\t" << std::hex
-             << owner->capabilities << "\n";
+        text << "Name:\tprogram\nUmask:\t0" << std::oct << owner->umask << std::dec << "\nPid:\t" << number_in(file, *owner)
+             << "\nThreads:\t1\nCapEff:\t" << std::hex << owner->capabilities << "\n";
         return text.str();
       }
       return "";
-    default:
-      return inode.data;
+    default: return inode.data;
   }
 }
 
@@ -393,7 +382,8 @@ long procfs_write(Task& task, const Dentry* file, std::string_view text) {
   const bool users = inode.proc == ProcEntry::uid_map;
   auto& extents = users ? user.uids : user.gids;
   if (!extents.empty()) return world.refuse(EPERM, "idmap.written-once");
-  if (user.parent == nullptr || !capable_in(task, &user, cap_sys_admin)) return world.refuse(EPERM, "idmap.needs-sys-admin-in-the-namespace");
+  if (user.parent == nullptr || !capable_in(task, &user, cap_sys_admin))
+    return world.refuse(EPERM, "idmap.needs-sys-admin-in-the-namespace");
   if (task.user != &user && task.user != user.parent) return world.refuse(EPERM, "idmap.writer-is-a-stranger");
   std::istringstream lines{std::string(text)};
   std::vector<UserNamespace::Extent> wanted;
@@ -420,7 +410,8 @@ long procfs_write(Task& task, const Dentry* file, std::string_view text) {
   for (auto& e : wanted) {
     const unsigned kernel = users ? to_kernel_uid(user.parent, e.outside) : to_kernel_gid(user.parent, e.outside);
     const unsigned own = users ? task.uid : task.gid;
-    if (!privileged && !(wanted.size() == 1 && e.count == 1 && kernel == own && user.owner == task.uid && (users || user.setgroups_denied))) {
+    if (!privileged &&
+        !(wanted.size() == 1 && e.count == 1 && kernel == own && user.owner == task.uid && (users || user.setgroups_denied))) {
       return world.refuse(EPERM, "idmap.unprivileged-maps-only-itself");
     }
     if (kernel == unmapped_id) return world.refuse(EPERM, "idmap.parent-has-no-such-id");

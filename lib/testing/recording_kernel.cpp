@@ -11,12 +11,11 @@ bool points_to_text(ArgumentKind kind, const SysCall& call) noexcept {
   switch (kind) {
     case ArgumentKind::path:
     case ArgumentKind::text:
-    case ArgumentKind::mount_data:
-      return true;
+    case ArgumentKind::mount_data: return true;
     case ArgumentKind::fsconfig_value:  // a text only for these commands; FSCONFIG_SET_BINARY has bytes
-      return call.arguments[1] == abi::fsconfig_set_string || call.arguments[1] == abi::fsconfig_set_path || call.arguments[1] == abi::fsconfig_set_path_empty;
-    default:
-      return false;
+      return call.arguments[1] == abi::fsconfig_set_string || call.arguments[1] == abi::fsconfig_set_path ||
+             call.arguments[1] == abi::fsconfig_set_path_empty;
+    default: return false;
   }
 }
 
@@ -39,7 +38,8 @@ long RecordingKernel::call(const SysCall& call) noexcept {
 std::size_t RecordingKernel::count(std::string_view system_call) const noexcept {
   const SysCallInfo* info = find_syscall(system_call);
   if (info == nullptr) return 0;
-  return static_cast<std::size_t>(std::count_if(calls_.begin(), calls_.end(), [&](const RecordedCall& c) { return c.call.number == info->number; }));
+  return static_cast<std::size_t>(
+      std::count_if(calls_.begin(), calls_.end(), [&](const RecordedCall& c) { return c.call.number == info->number; }));
 }
 
 std::string RecordingKernel::to_text() const {

@@ -35,8 +35,27 @@ enum class Kind : std::uint8_t { directory, regular, symlink, character, block, 
 
 // What a file of procfs is, beyond an ordinary one.
 enum class ProcEntry : std::uint8_t {
-  none, self, thread_self, pid_directory, task_directory, fd_directory, fdinfo_directory, ns_directory, fd_link, ns_link, root_link, cwd_link, exe_link,
-  mountinfo, mounts, uid_map, gid_map, setgroups, filesystems, fdinfo, status,
+  none,
+  self,
+  thread_self,
+  pid_directory,
+  task_directory,
+  fd_directory,
+  fdinfo_directory,
+  ns_directory,
+  fd_link,
+  ns_link,
+  root_link,
+  cwd_link,
+  exe_link,
+  mountinfo,
+  mounts,
+  uid_map,
+  gid_map,
+  setgroups,
+  filesystems,
+  fdinfo,
+  status,
 };
 
 struct UserNamespace {
@@ -135,7 +154,7 @@ struct Superblock {
   std::unique_ptr<OverlayLayers> overlay{};
   PlainNamespace* shown = nullptr;  // proc: pid namespace
   // tmpfs
-  std::uint64_t size_limit = 0, used = 0;    // bytes, 0: none
+  std::uint64_t size_limit = 0, used = 0;     // bytes, 0: none
   std::uint64_t inode_limit = 0, inodes = 0;  // 0: none
   unsigned ptmx_count = 0;
   unsigned ptmx_mode = 0, pts_mode = 0600, pts_gid = 0;
@@ -177,12 +196,14 @@ struct Mount {
 
 struct ById {
   template <class T>
-  bool operator()(const T* a, const T* b) const { return a->id < b->id; }
+  bool operator()(const T* a, const T* b) const {
+    return a->id < b->id;
+  }
 };
 
 struct PeerGroup {
-  std::uint64_t id = 0;      // identity, never reused
-  unsigned number = 0;       // what mountinfo shows: the lowest that was free
+  std::uint64_t id = 0;  // identity, never reused
+  unsigned number = 0;   // what mountinfo shows: the lowest that was free
   std::set<Mount*, ById> members{};
   PeerGroup* master = nullptr;
   std::set<PeerGroup*, ById> slave_groups{};
@@ -249,8 +270,16 @@ struct Task {
 
 inline constexpr std::uint64_t all_capabilities = (1ULL << 41U) - 1;
 enum Cap : unsigned {
-  cap_chown = 0, cap_dac_override = 1, cap_dac_read_search = 2, cap_fowner = 3, cap_fsetid = 4, cap_setgid = 6, cap_setuid = 7,
-  cap_sys_chroot = 18, cap_sys_admin = 21, cap_mknod = 27,
+  cap_chown = 0,
+  cap_dac_override = 1,
+  cap_dac_read_search = 2,
+  cap_fowner = 3,
+  cap_fsetid = 4,
+  cap_setgid = 6,
+  cap_setuid = 7,
+  cap_sys_chroot = 18,
+  cap_sys_admin = 21,
+  cap_mknod = 27,
 };
 
 struct PairHash {

@@ -40,7 +40,9 @@ class Generator {
   std::size_t below(std::size_t limit) { return limit == 0 ? 0 : random_() % limit; }
   bool chance(std::size_t percent) { return below(100) < percent; }
   const std::string& any_of(const std::vector<std::string>& choices) { return choices[below(choices.size())]; }
-  static std::string join(const std::string& directory, const std::string& name) { return directory == "." ? name : directory + "/" + name; }
+  static std::string join(const std::string& directory, const std::string& name) {
+    return directory == "." ? name : directory + "/" + name;
+  }
 
   void add(Operation operation) {
     if (namespaces_ > 0 && chance(12) && operation[0] != "newns" && operation[0] != "newuserns" && operation[0] != "enterns" &&
@@ -90,23 +92,23 @@ class Generator {
   void step() {
     if (chance(22)) return family();
     switch (below(30)) {
-      case 0: case 1: case 2: case 3:
-        return mount(path());
-      case 4: case 5: case 6:
-        return bind(mountpoint(), path());
-      case 7: case 8:
-        add({"move", mountpoint(), path()});
-        return;
-      case 9: case 10: case 11:
-        add({(chance(75) ? "make-" : "make-r") + propagation(), mountpoint()});
-        return;
-      case 12: case 13:
-        add({"umount", mountpoint()});
-        return;
-      case 14:
-        add({"umount-detach", mountpoint()});
-        return;
-      case 15: case 16: {
+      case 0:
+      case 1:
+      case 2:
+      case 3: return mount(path());
+      case 4:
+      case 5:
+      case 6: return bind(mountpoint(), path());
+      case 7:
+      case 8: add({"move", mountpoint(), path()}); return;
+      case 9:
+      case 10:
+      case 11: add({(chance(75) ? "make-" : "make-r") + propagation(), mountpoint()}); return;
+      case 12:
+      case 13: add({"umount", mountpoint()}); return;
+      case 14: add({"umount-detach", mountpoint()}); return;
+      case 15:
+      case 16: {
         const std::string slot = std::to_string(++slots_);
         add({chance(50) ? "open_tree" : "open_rtree", slot, mountpoint()});
         if (chance(80)) {
@@ -117,36 +119,25 @@ class Generator {
         }
         return;
       }
-      case 17:
-        add({"move-beneath", mountpoint(), mountpoint()});
-        return;
-      case 18:
-        add({"set-group", mountpoint(), mountpoint()});
-        return;
-      case 19:
-        add({"remount-bind", mountpoint(), any_of({"r", "s", "sd", "x", "", "ra"})});
-        return;
+      case 17: add({"move-beneath", mountpoint(), mountpoint()}); return;
+      case 18: add({"set-group", mountpoint(), mountpoint()}); return;
+      case 19: add({"remount-bind", mountpoint(), any_of({"r", "s", "sd", "x", "", "ra"})}); return;
       case 20:
         add({chance(50) ? "setattr" : "rsetattr", mountpoint(), any_of({"r", "s", "d", "", "a"}), any_of({"", "r", "A", "s", "rsdx"}),
              any_of({"", "", "shared", "slave", "private", "unbindable"})});
         return;
-      case 21: case 22:
+      case 21:
+      case 22:
         if (namespaces_ >= 3) return;
         ++namespaces_;
         sequence_.push_back({chance(55) ? "newns" : "newuserns", std::to_string(namespaces_)});
         return;
-      case 23:
-        sequence_.push_back({"enterns", std::to_string(below(static_cast<std::size_t>(namespaces_) + 1))});
-        return;
-      case 24:
-        add({"hold", std::to_string(++slots_), path()});
-        return;
+      case 23: sequence_.push_back({"enterns", std::to_string(below(static_cast<std::size_t>(namespaces_) + 1))}); return;
+      case 24: add({"hold", std::to_string(++slots_), path()}); return;
       case 25:
         if (slots_ > 0) add({"drop", std::to_string(1 + below(static_cast<std::size_t>(slots_)))});
         return;
-      case 26:
-        add({chance(50) ? "rmdir" : "mkdir", path()});
-        return;
+      case 26: add({chance(50) ? "rmdir" : "mkdir", path()}); return;
       case 27:
         if (chance(50)) {
           const std::string root = mountpoint();
@@ -265,8 +256,10 @@ void report(const Sequence& sequence, const Difference& difference) {
   scenario["name"] = "found-by-fuzzing";
   scenario["setup"] = sequence;
   scenario["tags"] = {"fuzz", "pivot"};
-  std::cout << "after operation " << difference.at << " of:\n" << scenario.dump() << "\n(record what Linux answers with rootprep-scenarios --record)\n";
-  std::cout << "--- the kernel in memory" << (difference.rule.empty() ? "" : " (" + difference.rule + ")") << ":\n" << difference.fake << "\n--- Linux:\n"
+  std::cout << "after operation " << difference.at << " of:\n"
+            << scenario.dump() << "\n(record what Linux answers with rootprep-scenarios --record)\n";
+  std::cout << "--- the kernel in memory" << (difference.rule.empty() ? "" : " (" + difference.rule + ")") << ":\n"
+            << difference.fake << "\n--- Linux:\n"
             << difference.real << "\n";
 }
 
@@ -318,13 +311,15 @@ int main(int argc, char** argv) try {
     const Difference difference = comparison.run(sequence);
     if (!difference) continue;
     std::cout << "sequence " << sequences << " (--seed " << seed + sequences << " --sequences 1"
-              << (length != 0 ? " --length " + std::to_string(length) : " --length " + std::to_string(sequence.size())) << ") differs; shrinking\n";
+              << (length != 0 ? " --length " + std::to_string(length) : " --length " + std::to_string(sequence.size()))
+              << ") differs; shrinking\n";
     const Sequence shortest = shrink(comparison, sequence, difference);
     report(shortest, comparison.run(shortest));
     return 1;
   }
   std::cout << sequences << " sequences, " << comparison.operations << " operations, "
-            << (comparison.operations == 0 ? 0 : comparison.successes * 100 / comparison.operations) << " % succeeded, no difference, " << elapsed() << " s\n";
+            << (comparison.operations == 0 ? 0 : comparison.successes * 100 / comparison.operations) << " % succeeded, no difference, "
+            << elapsed() << " s\n";
   return 0;
 } catch (const std::exception& problem) {
   std::cerr << "rootprep-fuzz-kernels: " << problem.what() << "\n";

@@ -69,10 +69,12 @@ std::uint64_t propagation(const std::string& name) {
 
 struct Call {
   Kernel& kernel;
-  long operator()(long number, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0, std::uint64_t d = 0, std::uint64_t e = 0) const {
+  long operator()(long number, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0, std::uint64_t d = 0,
+                  std::uint64_t e = 0) const {
     return kernel.call({number, {a, b, c, d, e, 0}});
   }
-  long mount(const std::string& source, const std::string& target, const char* type, std::uint64_t flags, const char* data = nullptr) const {
+  long mount(const std::string& source, const std::string& target, const char* type, std::uint64_t flags,
+             const char* data = nullptr) const {
     return (*this)(SYS_mount, word(source), word(target), word(type), flags, word(data));
   }
 };
@@ -82,13 +84,14 @@ bool starts_with(std::string_view text, std::string_view prefix) { return text.s
 // How many arguments each operation takes.
 const std::map<std::string, std::size_t>& arities() {
   static const std::map<std::string, std::size_t> table{
-      {"mount", 2},       {"bind", 2},        {"rbind", 2},          {"move", 2},     {"umount", 1},        {"umount-detach", 1}, {"umount-nf", 1},
-      {"umount-expire", 1}, {"hold", 2},      {"open_tree", 2},      {"open_rtree", 2}, {"attach", 2},      {"drop", 1},          {"move-beneath", 2},
-      {"set-group", 2},   {"remount-bind", 2}, {"setattr", 4},       {"rsetattr", 4}, {"newns", 1},         {"newuserns", 1},     {"enterns", 1},
-      {"pivot_root", 2},  {"chroot", 1},      {"chdir", 1},          {"mkdir", 1},    {"rmdir", 1},         {"symlink", 2},       {"touch", 1},
-      {"unlink", 1},      {"rename", 2},      {"mount-options", 3},  {"remount", 2},  {"mknod", 3},         {"write", 2},         {"open_tree_nr", 2},
-      {"attach-in", 3},   {"overlay", 2},     {"open", 2},           {"openat2", 4},  {"fsmount", 2},       {"exists", 1},
-      {"map-ids", 0},     {"reads", 2},       {"mode-is", 2},        {"new-process", 0}, {"unprivileged", 0}};
+      {"mount", 2},         {"bind", 2},          {"rbind", 2},       {"move", 2},         {"umount", 1},       {"umount-detach", 1},
+      {"umount-nf", 1},     {"umount-expire", 1}, {"hold", 2},        {"open_tree", 2},    {"open_rtree", 2},   {"attach", 2},
+      {"drop", 1},          {"move-beneath", 2},  {"set-group", 2},   {"remount-bind", 2}, {"setattr", 4},      {"rsetattr", 4},
+      {"newns", 1},         {"newuserns", 1},     {"enterns", 1},     {"pivot_root", 2},   {"chroot", 1},       {"chdir", 1},
+      {"mkdir", 1},         {"rmdir", 1},         {"symlink", 2},     {"touch", 1},        {"unlink", 1},       {"rename", 2},
+      {"mount-options", 3}, {"remount", 2},       {"mknod", 3},       {"write", 2},        {"open_tree_nr", 2}, {"attach-in", 3},
+      {"overlay", 2},       {"open", 2},          {"openat2", 4},     {"fsmount", 2},      {"exists", 1},       {"map-ids", 0},
+      {"reads", 2},         {"mode-is", 2},       {"new-process", 0}, {"unprivileged", 0}};
   return table;
 }
 
@@ -179,16 +182,11 @@ std::string Actor::read_mountinfo() {
 
 std::vector<std::string> young_calls_of(const Operation& op) {
   std::vector<std::string> calls;
-  const std::map<std::string, std::vector<std::string>> table{{"open_tree", {"open_tree"}},
-                                                              {"open_rtree", {"open_tree"}},
-                                                              {"fsmount", {"fsopen", "fsconfig", "fsmount"}},
-                                                              {"attach", {"move_mount"}},
-                                                              {"attach-in", {"move_mount"}},
-                                                              {"move-beneath", {"move_mount"}},
-                                                              {"set-group", {"move_mount"}},
-                                                              {"setattr", {"mount_setattr"}},
-                                                              {"rsetattr", {"mount_setattr"}},
-                                                              {"openat2", {"openat2"}}};
+  const std::map<std::string, std::vector<std::string>> table{
+      {"open_tree", {"open_tree"}},  {"open_rtree", {"open_tree"}},  {"fsmount", {"fsopen", "fsconfig", "fsmount"}},
+      {"attach", {"move_mount"}},    {"attach-in", {"move_mount"}},  {"move-beneath", {"move_mount"}},
+      {"set-group", {"move_mount"}}, {"setattr", {"mount_setattr"}}, {"rsetattr", {"mount_setattr"}},
+      {"openat2", {"openat2"}}};
   if (op.empty()) return calls;
   if (op.size() > 2 && (op[0] == "fails" || op[0] == "repeat")) return young_calls_of({op.begin() + 2, op.end()});
   const std::string name = starts_with(op[0], "h:") ? op[0].substr(2) : op[0];
@@ -203,7 +201,8 @@ std::vector<std::string> young_calls_of(const Operation& op) {
 
 // {"call", slot of the result or "", system call, arguments...}
 long Actor::run_raw(const Operation& op) {
-  const RawCall raw({op.begin() + 2, op.end()}, [&](const std::string& name) { return name.rfind("ns-", 0) == 0 ? namespace_descriptor(name.substr(3)) : slot(name); });
+  const RawCall raw({op.begin() + 2, op.end()},
+                    [&](const std::string& name) { return name.rfind("ns-", 0) == 0 ? namespace_descriptor(name.substr(3)) : slot(name); });
   const long result = kernel_->call(raw.call());
   if (result < 0 || raw.info()->result != ResultKind::descriptor) return result < 0 ? result : 0;
   if (!op[1].empty()) return take(op[1], result);
@@ -302,7 +301,7 @@ long Actor::run(const Operation& op) {
   if (name == "unlink") return call(SYS_unlinkat, here, word(a), 0);
   if (name == "rename") return call(SYS_renameat2, here, word(a), here, word(b), 0);
   if (name == "symlink") return call(SYS_symlinkat, word(op[1]), here, word(b));  // the target is literal
-  if (name == "mknod") {  // path, mode in octal with its type, device number
+  if (name == "mknod") {                                                          // path, mode in octal with its type, device number
     return call(SYS_mknodat, here, word(a), std::stoul(op[2], nullptr, 8), std::stoul(op[3]));
   }
   if (name == "touch" || name == "write") {
@@ -332,7 +331,8 @@ long Actor::run(const Operation& op) {
     return fd < 0 ? fd : 0;
   }
   if (name == "map-ids") {  // id 0 of the new user namespace is id 0 of its parent; proc_ may be another process's view by now
-    for (const auto& [file, text] : {std::pair{"self/setgroups", "deny"}, std::pair{"self/uid_map", "0 0 1"}, std::pair{"self/gid_map", "0 0 1"}}) {
+    for (const auto& [file, text] :
+         {std::pair{"self/setgroups", "deny"}, std::pair{"self/uid_map", "0 0 1"}, std::pair{"self/gid_map", "0 0 1"}}) {
       const long fd = open_at(proc_, file, abi::o_wronly);
       if (fd < 0) return fd;
       const long result = call(SYS_write, word(static_cast<int>(fd)), word(text), std::string_view(text).size());
@@ -417,7 +417,8 @@ Table table_from(const std::string& mountinfo, bool absolute, std::map<std::stri
       Row row;
       row.mountpoint = absolute ? line->mountpoint : line->mountpoint == "/s" ? "." : line->mountpoint.substr(3);
       row.source = line->source + ":" + line->root;
-      if (line->source == "nsfs") row.source.resize(std::min(row.source.size(), row.source.find('[')));  // the number of a namespace is chance
+      if (line->source == "nsfs")
+        row.source.resize(std::min(row.source.size(), row.source.find('[')));  // the number of a namespace is chance
       row.propagation = renumber(line->optional, numbers);
       row.flags = line->flags;
       row.parent = parent_row;

@@ -19,9 +19,7 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
-bool is_number(const std::string& word) {
-  return !word.empty() && (word[0] == '-' || (word[0] >= '0' && word[0] <= '9'));
-}
+bool is_number(const std::string& word) { return !word.empty() && (word[0] == '-' || (word[0] >= '0' && word[0] <= '9')); }
 
 // "MS_BIND|MS_REC", "0x40000", "0"
 std::uint64_t flags_of(const std::string& word) {
@@ -75,8 +73,7 @@ std::uint64_t RawCall::value_of(ArgumentKind kind, const std::string& word, cons
     case ArgumentKind::directory:
     case ArgumentKind::descriptor:
     case ArgumentKind::fs_context:
-    case ArgumentKind::fsconfig_aux:
-      return descriptor(word);
+    case ArgumentKind::fsconfig_aux: return descriptor(word);
     case ArgumentKind::path:
     case ArgumentKind::text:
     case ArgumentKind::bytes:
@@ -93,11 +90,9 @@ std::uint64_t RawCall::value_of(ArgumentKind kind, const std::string& word, cons
       }
       return keep(text);
     }
-    case ArgumentKind::size:
-      return word == "auto" ? last_size_ : flags_of(word);
+    case ArgumentKind::size: return word == "auto" ? last_size_ : flags_of(word);
     case ArgumentKind::mode:
-    case ArgumentKind::node_mode:
-      return word_of(std::strtol(word.c_str(), nullptr, 8));
+    case ArgumentKind::node_mode: return word_of(std::strtol(word.c_str(), nullptr, 8));
     case ArgumentKind::pointer:
       if (word == "null") return 0;
       last_size_ = buffer_.size();
@@ -105,7 +100,8 @@ std::uint64_t RawCall::value_of(ArgumentKind kind, const std::string& word, cons
     case ArgumentKind::open_how: {  // flags;mode;resolve
       if (word == "null") return 0;
       const auto parts = split(word, ';');
-      hows_.push_back({flags_of(part(parts, 0)), static_cast<std::uint64_t>(std::strtol(part(parts, 1).c_str(), nullptr, 8)), flags_of(part(parts, 2))});
+      hows_.push_back({flags_of(part(parts, 0)), static_cast<std::uint64_t>(std::strtol(part(parts, 1).c_str(), nullptr, 8)),
+                       flags_of(part(parts, 2))});
       last_size_ = sizeof(abi::open_how);
       return word_of(&hows_.back());
     }
@@ -118,8 +114,7 @@ std::uint64_t RawCall::value_of(ArgumentKind kind, const std::string& word, cons
       last_size_ = sizeof(abi::mount_attr);
       return word_of(attributes_.back().data());
     }
-    default:
-      return flags_of(word);
+    default: return flags_of(word);
   }
 }
 

@@ -45,7 +45,8 @@ std::string compare(const Table& table, const json& rows, const json* parents, c
       return where + "row " + std::to_string(i) + ": expected " + rows[i].dump() + ", got " + row_text(row);
     }
     if (parents != nullptr && i < parents->size() && (*parents)[i] != row.parent) {
-      return where + "row " + std::to_string(i) + " " + row_text(row) + ": expected parent " + (*parents)[i].dump() + ", got " + std::to_string(row.parent);
+      return where + "row " + std::to_string(i) + " " + row_text(row) + ": expected parent " + (*parents)[i].dump() + ", got " +
+             std::to_string(row.parent);
     }
     if (flags != nullptr && i < flags->size() && !(*flags)[i].is_null() && (*flags)[i] != row.flags) {
       return where + "row " + std::to_string(i) + " " + row_text(row) + ": expected flags " + (*flags)[i].dump() + ", got " + row.flags;
@@ -73,10 +74,12 @@ std::string check(Runner& runner, const json& scenario, const std::vector<std::s
   const std::string expected_error = scenario.value("expect_errno", std::string());
   for (std::size_t i = 0; i < outcome.results.size(); ++i) {
     const auto young = young_calls_of(operations[i]);
-    if (std::any_of(young.begin(), young.end(), [&](const auto& call) { return std::find(without.begin(), without.end(), call) != without.end(); })) {
+    if (std::any_of(young.begin(), young.end(),
+                    [&](const auto& call) { return std::find(without.begin(), without.end(), call) != without.end(); })) {
       // The case ends here: what follows needs what this operation would have made.
       if (outcome.results[i] == -ENOSYS) return "";
-      return "operation " + std::to_string(i) + " (" + operation_text(operations[i]) + "): expected ENOSYS, got " + errno_name(outcome.results[i]);
+      return "operation " + std::to_string(i) + " (" + operation_text(operations[i]) + "): expected ENOSYS, got " +
+             errno_name(outcome.results[i]);
     }
     const bool last = i + 1 == outcome.results.size();
     const std::string expected = last && !expected_error.empty() ? expected_error : "0";
@@ -161,8 +164,9 @@ int check_rows(const std::string& rows_file, const std::vector<std::string>& fil
 }
 
 int usage() {
-  std::cerr << "usage: rootprep-scenarios --kernel fake|linux [--user-namespace] [--without CALL,...] [--profile 5.4|5.15|6.1|6.18] [--record]"
-               " [--quiet] FILE...\n       rootprep-scenarios --rows ROWS FILE...\n";
+  std::cerr
+      << "usage: rootprep-scenarios --kernel fake|linux [--user-namespace] [--without CALL,...] [--profile 5.4|5.15|6.1|6.18] [--record]"
+         " [--quiet] FILE...\n       rootprep-scenarios --rows ROWS FILE...\n";
   return 2;
 }
 
@@ -199,12 +203,14 @@ int main(int argc, char** argv) try {
   if (!files.empty() && !rows.empty()) return check_rows(rows, files);
   if (files.empty() || (kernel != "fake" && kernel != "linux")) return usage();
   using rootprep::testing::KernelProfile;
-  const std::map<std::string, KernelProfile> profiles{{"5.4", KernelProfile::linux_5_4()}, {"5.15", KernelProfile::linux_5_15()},
-                                                      {"6.1", KernelProfile::linux_6_1()}, {"6.18", KernelProfile::linux_6_18()}};
+  const std::map<std::string, KernelProfile> profiles{{"5.4", KernelProfile::linux_5_4()},
+                                                      {"5.15", KernelProfile::linux_5_15()},
+                                                      {"6.1", KernelProfile::linux_6_1()},
+                                                      {"6.18", KernelProfile::linux_6_18()}};
   if (profiles.count(profile_name) == 0) return usage();
   std::string reason;
-  std::unique_ptr<Runner> runner = kernel == "fake" ? fake_runner(profiles.at(profile_name), user_namespace, without)
-                                                           : linux_runner(user_namespace, reason, without);
+  std::unique_ptr<Runner> runner =
+      kernel == "fake" ? fake_runner(profiles.at(profile_name), user_namespace, without) : linux_runner(user_namespace, reason, without);
   if (runner == nullptr) {
     std::cout << "SKIPPED: " << reason << "\n";
     return 77;
@@ -244,7 +250,8 @@ int main(int argc, char** argv) try {
       if (!difference.empty() || !quiet) std::cout << name << ": " << (difference.empty() ? "pass" : difference) << "\n";
     }
   }
-  if (!record) std::cout << passed << " passed, " << failed << " failed" << (skipped != 0 ? ", " + std::to_string(skipped) + " skipped" : "") << "\n";
+  if (!record)
+    std::cout << passed << " passed, " << failed << " failed" << (skipped != 0 ? ", " + std::to_string(skipped) + " skipped" : "") << "\n";
   return failed == 0 ? 0 : 1;
 } catch (const std::exception& problem) {
   std::cerr << "rootprep-scenarios: " << problem.what() << "\n";

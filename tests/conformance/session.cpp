@@ -42,10 +42,10 @@ Operation without_prefix(Operation operation) {
 // The order of a sequence, whoever the two processes are.
 struct Stage {
   std::function<long(const Operation&)> main{}, helper{};
-  std::function<std::string()> current{};                       // the main process's namespace
+  std::function<std::string()> current{};  // the main process's namespace
   std::function<std::string()> main_mountinfo{};
   std::function<std::string(const std::string&)> mountinfo_of{};  // seen by somebody else
-  std::function<void(const std::string&)> entered{};             // the main process made a namespace
+  std::function<void(const std::string&)> entered{};              // the main process made a namespace
   std::function<std::string()> rule{};
 };
 
@@ -252,8 +252,9 @@ long drop_capabilities() {
     ::_exit(0);
   }
   linux_kernel().call({SYS_umount2, {reinterpret_cast<std::uintptr_t>("/s"), abi::mnt_detach, 0, 0, 0, 0}});
-  linux_kernel().call({SYS_mount, {reinterpret_cast<std::uintptr_t>("S"), reinterpret_cast<std::uintptr_t>("/s"),
-                                   reinterpret_cast<std::uintptr_t>("tmpfs"), 0, 0, 0}});
+  linux_kernel().call({SYS_mount,
+                       {reinterpret_cast<std::uintptr_t>("S"), reinterpret_cast<std::uintptr_t>("/s"),
+                        reinterpret_cast<std::uintptr_t>("tmpfs"), 0, 0, 0}});
   int sockets[2] = {-1, -1};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) ::_exit(1);
   const pid_t helper = ::fork();
@@ -322,7 +323,8 @@ bool write_file(const char* path, const std::string& text) {
   if (::unshare(flags) != 0) trouble = std::string("unshare: ") + std::strerror(errno);
   if (trouble.empty() && user_namespace) {
     write_file("/proc/self/setgroups", "deny");
-    if (!write_file("/proc/self/uid_map", "0 " + std::to_string(uid) + " 1\n") || !write_file("/proc/self/gid_map", "0 " + std::to_string(gid) + " 1\n")) {
+    if (!write_file("/proc/self/uid_map", "0 " + std::to_string(uid) + " 1\n") ||
+        !write_file("/proc/self/gid_map", "0 " + std::to_string(gid) + " 1\n")) {
       trouble = "cannot write the id maps";
     }
     const pid_t inside = ::fork();  // the first process of the pid namespace
@@ -361,7 +363,8 @@ class LinuxRunner final : public Runner {
   }
   Outcome run(const std::vector<Operation>& operations, const RunOptions& options) override {
     Outcome outcome;
-    const std::string text = ask(fd_, {{"operations", operations}, {"each", options.each}, {"absolute", options.absolute}, {"stop", options.stop_at_failure}});
+    const std::string text =
+        ask(fd_, {{"operations", operations}, {"each", options.each}, {"absolute", options.absolute}, {"stop", options.stop_at_failure}});
     if (text.empty()) {
       outcome.trouble = "the process that runs sequences is gone";
       return outcome;

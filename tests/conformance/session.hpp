@@ -14,7 +14,7 @@ namespace rootprep::conformance {
 // What a sequence of operations did: the result of each, and the mounts of every namespace at the end, namespace 0 first.
 struct Outcome {
   std::vector<long> results{};
-  std::vector<std::string> rules{};  // the model's, one an operation; empty from a real kernel
+  std::vector<std::string> rules{};                // the model's, one an operation; empty from a real kernel
   std::map<std::string, std::string> mountinfo{};  // by namespace
   // With `each`: the tables after every operation, as text with renumbered groups.
   std::vector<std::string> states{};
@@ -38,7 +38,8 @@ class Runner {
 };
 
 // `without`: system calls that answer -ENOSYS.
-std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile, bool user_namespace, const std::vector<std::string>& without = {});
+std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile, bool user_namespace,
+                                    const std::vector<std::string>& without = {});
 // The running kernel. In a private mount namespace, in a process of its own; with `user_namespace` in a new user namespace too, and
 // then no privilege is needed. nullptr, and the reason, where that is not possible.
 std::unique_ptr<Runner> linux_runner(bool user_namespace, std::string& reason, const std::vector<std::string>& without = {});

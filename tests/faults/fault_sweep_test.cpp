@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The rootprep authors
-// Every call of every shipped kind of pipeline fails once with every plausible errno, and the process is killed before every call, in memory: the error
-// names the call, or a documented other way is taken, and the host is as before.
+// Every call of every shipped kind of pipeline fails once with every plausible errno, and the process is killed before every call, in
+// memory: the error names the call, or a documented other way is taken, and the host is as before.
 #include "rootprep/testing/fault_sweep.hpp"
 
 #include "catch.hpp"
@@ -15,8 +15,8 @@ using namespace rootprep;
 using namespace rootprep::testing;
 
 FakeKernel with_image(FakeKernel host) {
-  for (const char* directory : {"/srv/root/proc", "/srv/root/sys", "/srv/root/dev", "/srv/root/etc", "/srv/root/tmp", "/srv/base/etc", "/srv/base/proc", "/srv/base/dev", "/srv/base/tmp", "/srv/app", "/srv/upper",
-                                "/srv/work", "/srv/data"}) {
+  for (const char* directory : {"/srv/root/proc", "/srv/root/sys", "/srv/root/dev", "/srv/root/etc", "/srv/root/tmp", "/srv/base/etc",
+                                "/srv/base/proc", "/srv/base/dev", "/srv/base/tmp", "/srv/app", "/srv/upper", "/srv/work", "/srv/data"}) {
     host.make_directory(directory);
   }
   host.write_file("/srv/base/etc/os-release", "ID=base\n");
@@ -24,11 +24,24 @@ FakeKernel with_image(FakeKernel host) {
 }
 
 Pipeline canonical() {
-  return {PrepareRoot{.path = "/srv/root"}, MountSpec::proc(),  MountSpec::sysfs(), DeviceSetup{}, MountSpec::bind("/srv/data", "/mnt/data").with({.ro = Setting::set}),
-          WriteFile{.path = "/etc/hostname", .content = "box\n"}, MaskPaths{}, ReadonlyPaths{}, EnterRoot{}, RemountReadonly{}};
+  return {PrepareRoot{.path = "/srv/root"},
+          MountSpec::proc(),
+          MountSpec::sysfs(),
+          DeviceSetup{},
+          MountSpec::bind("/srv/data", "/mnt/data").with({.ro = Setting::set}),
+          WriteFile{.path = "/etc/hostname", .content = "box\n"},
+          MaskPaths{},
+          ReadonlyPaths{},
+          EnterRoot{},
+          RemountReadonly{}};
 }
 Pipeline overlay(OverlayMount mount) {
-  return {PrepareRoot{.path = "/srv/root", .mount = RootMount::none}, std::move(mount), MountSpec::proc(), MountSpec::tmpfs("/tmp", {.size = 1 << 20}), DeviceSetup{}, EnterRoot{}};
+  return {PrepareRoot{.path = "/srv/root", .mount = RootMount::none},
+          std::move(mount),
+          MountSpec::proc(),
+          MountSpec::tmpfs("/tmp", {.size = 1 << 20}),
+          DeviceSetup{},
+          EnterRoot{}};
 }
 
 struct Case {
@@ -64,7 +77,8 @@ TEST_CASE("fault sweep: a failed or fatal call is named, and the host is as befo
     FakeSweepWorlds worlds;
     worlds.make_host = [&] { return with_image(FakeKernel::debian_host(c.profile)); };
     worlds.may_change = {"/srv/root", "/srv/upper", "/srv/work"};
-    worlds.namespaces = abi::clone_newns | abi::clone_newpid | abi::clone_newipc | abi::clone_newnet | (c.user_namespace ? abi::clone_newuser : 0);
+    worlds.namespaces =
+        abi::clone_newns | abi::clone_newpid | abi::clone_newipc | abi::clone_newnet | (c.user_namespace ? abi::clone_newuser : 0);
     const SweepResult sweep = sweep_faults(plan.assume_value(), worlds);
     INFO(sweep.to_text());
     CHECK(sweep.ok());
@@ -89,8 +103,13 @@ TEST_CASE("fault sweep: a mount that reaches the host is found") {
 }
 
 TEST_CASE("interleaving: whoever swaps a directory of the image for a link to the host, and whenever, nothing happens outside the root") {
-  const Pipeline pipeline{PrepareRoot{.path = "/srv/root"}, MountSpec::proc(), MountSpec::bind("/srv/data", "/mnt/data"), DeviceSetup{.fresh = false},
-                          WriteFile{.path = "/etc/hostname", .content = "box\n"}, MakeDirectory{.path = "/etc/app/cache"}, EnterRoot{}};
+  const Pipeline pipeline{PrepareRoot{.path = "/srv/root"},
+                          MountSpec::proc(),
+                          MountSpec::bind("/srv/data", "/mnt/data"),
+                          DeviceSetup{.fresh = false},
+                          WriteFile{.path = "/etc/hostname", .content = "box\n"},
+                          MakeDirectory{.path = "/etc/app/cache"},
+                          EnterRoot{}};
   for (const KernelFeatures& features : {KernelFeatures::linux_6_18(), KernelFeatures::linux_5_4()}) {
     const auto plan = pipeline.compile({.features = features, .check_host = false});
     REQUIRE(plan.has_value());
@@ -102,10 +121,11 @@ TEST_CASE("interleaving: whoever swaps a directory of the image for a link to th
         host.make_symlink("/srv/link", "/canary");
         const Snapshot before = host.snapshot();
         FakeProcess& child = host.clone(abi::clone_newns | abi::clone_newpid);
-        InterleavingKernel kernel{child, n, [&] {
-                                    const int cwd = abi::at_fdcwd;
-                                    REQUIRE(host.renameat2(cwd, component, cwd, "/srv/link", static_cast<unsigned>(abi::rename_exchange)) == 0);
-                                  }};
+        InterleavingKernel kernel{
+            child, n, [&] {
+              const int cwd = abi::at_fdcwd;
+              REQUIRE(host.renameat2(cwd, component, cwd, "/srv/link", static_cast<unsigned>(abi::rename_exchange)) == 0);
+            }};
         Execution{plan.assume_value(), kernel}.run();
         child.exit();
         CHECK(host.list("/canary").empty());

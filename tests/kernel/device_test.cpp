@@ -51,7 +51,8 @@ TEST_CASE("DeviceSetup: a fresh /dev has the six devices, the links, pts, shm an
       world.build("root", {});
       CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
         ::umask(077);
-        inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::proc(), DeviceSetup{.tmpfs_size = 1 << 20, .method = method, .shm_size = 1 << 16}, EnterRoot{}});
+        inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::proc(),
+                                 DeviceSetup{.tmpfs_size = 1 << 20, .method = method, .shm_size = 1 << 16}, EnterRoot{}});
         for (const Node& node : standard_nodes()) {
           EXPECT_SAME(inside, type_of(node.path), node.type);
           EXPECT_SAME(inside, mode_of(node.path), "0666");
@@ -69,7 +70,8 @@ TEST_CASE("DeviceSetup: a fresh /dev has the six devices, the links, pts, shm an
         EXPECT_SAME(inside, mode_of("/dev/pts/ptmx"), "0666");
         EXPECT_SAME(inside, mode_of("/dev/shm"), "1777");
         EXPECT(inside, inside.mount_at("/dev").type == "tmpfs" && inside.mount_at("/dev").has("nosuid"));
-        EXPECT(inside, inside.mount_at("/dev/shm").has("nosuid") && inside.mount_at("/dev/shm").has("nodev") && inside.mount_at("/dev/shm").has("noexec"));
+        EXPECT(inside, inside.mount_at("/dev/shm").has("nosuid") && inside.mount_at("/dev/shm").has("nodev") &&
+                           inside.mount_at("/dev/shm").has("noexec"));
         EXPECT_SAME(inside, inside.mount_at("/dev/mqueue").type, "mqueue");
         const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
         EXPECT(inside, terminal >= 0 && ::grantpt(terminal) == 0 && ::unlockpt(terminal) == 0 && ::ptsname(terminal) != nullptr);
@@ -78,7 +80,8 @@ TEST_CASE("DeviceSetup: a fresh /dev has the six devices, the links, pts, shm an
   }
 }
 
-TEST_CASE("DeviceSetup: without CAP_MKNOD the host's devices are bound, and the report says so; the error is EPERM if mknod was asked for") {
+TEST_CASE(
+    "DeviceSetup: without CAP_MKNOD the host's devices are bound, and the report says so; the error is EPERM if mknod was asked for") {
   for (const Variant& variant : variants(Mode::root)) {
     INFO(variant.name());
     World world{variant.mode};
@@ -140,7 +143,8 @@ TEST_CASE("DeviceSetup: an existing directory keeps what is right; an existing n
       {"the same device", [](const std::string& dev) { (void)::mknod((dev + "/null").c_str(), S_IFCHR | 0600, makedev(1, 3)); }, false},
       {"a regular file", [](const std::string& dev) { (void)write_to(dev + "/null", "x"); }, true},
       {"another device", [](const std::string& dev) { (void)::mknod((dev + "/null").c_str(), S_IFCHR | 0666, makedev(1, 5)); }, true},
-      {"a block device of that number", [](const std::string& dev) { (void)::mknod((dev + "/null").c_str(), S_IFBLK | 0666, makedev(1, 3)); }, true},
+      {"a block device of that number",
+       [](const std::string& dev) { (void)::mknod((dev + "/null").c_str(), S_IFBLK | 0666, makedev(1, 3)); }, true},
       {"a fifo", [](const std::string& dev) { (void)::mkfifo((dev + "/null").c_str(), 0666); }, true},
       {"a directory", [](const std::string& dev) { (void)::mkdir((dev + "/null").c_str(), 0755); }, true},
       {"a link to the right device", [](const std::string& dev) { (void)::symlink("/dev/null", (dev + "/null").c_str()); }, true},
@@ -172,7 +176,9 @@ TEST_CASE("DeviceSetup: what is bound over a hostile place is the device, and it
     World world{variant.mode};
     world.build("root", {"dev/null=image", "dev/zero -> /etc/passwd", "etc/passwd=p", "dev/full -> /nowhere", "dev/tty|"});
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-      const Report report = inside.attempt(variant, {PrepareRoot{.path = world / "root"}, DeviceSetup{.fresh = false, .method = DeviceMethod::bind, .pts = false, .shm = false, .mqueue = false}, EnterRoot{}});
+      const Report report = inside.attempt(
+          variant, {PrepareRoot{.path = world / "root"},
+                    DeviceSetup{.fresh = false, .method = DeviceMethod::bind, .pts = false, .shm = false, .mqueue = false}, EnterRoot{}});
       if (report.error.domain != Domain::none) {  // an old kernel cannot mount on a link: refused, not followed
         EXPECT(inside, !variant.features.mount_by_descriptor);
         return;
@@ -186,7 +192,8 @@ TEST_CASE("DeviceSetup: what is bound over a hostile place is the device, and it
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
       // The host's own /dev/null is not one: a file over it, as in CVE-2025-31133.
       EXPECT(inside, ::mount((world / "root/etc/passwd").c_str(), "/dev/null", nullptr, MS_BIND, nullptr) == 0);
-      const Report report = inside.attempt(variant, {PrepareRoot{.path = world / "root"}, DeviceSetup{.method = DeviceMethod::bind}, EnterRoot{}});
+      const Report report =
+          inside.attempt(variant, {PrepareRoot{.path = world / "root"}, DeviceSetup{.method = DeviceMethod::bind}, EnterRoot{}});
       EXPECT(inside, report.error.is(ChildErrc::wrong_node));
     }));
   }
@@ -221,7 +228,8 @@ TEST_CASE("MakeDirectory, MakeSymlink, WriteFile, RemoveFile: exact modes, missi
     for (const bool entered : {false, true}) {
       INFO(variant.name() << (entered ? ", after entry" : ", before entry"));
       World world{variant.mode};
-      world.build("root", {"var/run -> /run", "run/old=x", "etc/hostname -> /etc/real", "etc/real=untouched", "etc/fifo|", "etc/gone=x", "etc/dir/"});
+      world.build("root", {"var/run -> /run", "run/old=x", "etc/hostname -> /etc/real", "etc/real=untouched", "etc/fifo|", "etc/gone=x",
+                           "etc/dir/"});
       CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
         ::umask(077);
         Pipeline pipeline{PrepareRoot{.path = world / "root"}};
@@ -252,10 +260,13 @@ TEST_CASE("MakeDirectory, MakeSymlink, WriteFile, RemoveFile: exact modes, missi
           Step step;
           int error;
         };
-        for (const Wrong& wrong : {Wrong{MakeSymlink{.target = "x", .path = "/etc/real"}, EEXIST}, Wrong{WriteFile{.path = "/etc/dir", .content = "x"}, EISDIR},
-                                   Wrong{RemoveFile{.path = "/etc/dir"}, EISDIR}, Wrong{MakeDirectory{.path = "/etc/real"}, ENOTDIR},
-                                   Wrong{MakeDirectory{.path = "/etc/real/below"}, ENOTDIR}, Wrong{WriteFile{.path = "/etc/real/below", .content = "x"}, ENOTDIR}}) {
-          const Report report = inside.attempt(variant, {PrepareRoot{.path = "/", .mount = RootMount::none, .propagation = Propagation::private_}, wrong.step});
+        for (const Wrong& wrong :
+             {Wrong{MakeSymlink{.target = "x", .path = "/etc/real"}, EEXIST}, Wrong{WriteFile{.path = "/etc/dir", .content = "x"}, EISDIR},
+              Wrong{RemoveFile{.path = "/etc/dir"}, EISDIR}, Wrong{MakeDirectory{.path = "/etc/real"}, ENOTDIR},
+              Wrong{MakeDirectory{.path = "/etc/real/below"}, ENOTDIR},
+              Wrong{WriteFile{.path = "/etc/real/below", .content = "x"}, ENOTDIR}}) {
+          const Report report = inside.attempt(
+              variant, {PrepareRoot{.path = "/", .mount = RootMount::none, .propagation = Propagation::private_}, wrong.step});
           EXPECT_SAME(inside, describe(report.error).substr(0, 8), describe(Error::from_errno(wrong.error)).substr(0, 8));
         }
       }));

@@ -47,7 +47,8 @@ std::string compile_error(const Variant& variant, const Pipeline& pipeline) {
 
 }  // namespace
 
-TEST_CASE("MountSpec::bind: a directory, a file, a fifo, a socket, a device; the missing target is made of the right kind, its parents 0755") {
+TEST_CASE(
+    "MountSpec::bind: a directory, a file, a fifo, a socket, a device; the missing target is made of the right kind, its parents 0755") {
   for (const Variant& variant : variants()) {
     INFO(variant.name());
     World world{variant.mode};
@@ -117,7 +118,9 @@ TEST_CASE("MountSpec::bind: attributes are set, cleared or kept, one by one") {
       {MS_STRICTATIME, {.nodiratime = S::set}, "nodiratime"},
       {MS_NODIRATIME, {.nodiratime = S::clear, .atime = Atime::noatime}, "noatime"},
       {MS_NODIRATIME, {.nodiratime = S::clear}, "relatime"},
-      {0, {.ro = S::set, .nosuid = S::set, .nodev = S::set, .noexec = S::set, .nodiratime = S::set, .atime = Atime::noatime}, "ro,nosuid,nodev,noexec,nodiratime,noatime"},
+      {0,
+       {.ro = S::set, .nosuid = S::set, .nodev = S::set, .noexec = S::set, .nodiratime = S::set, .atime = Atime::noatime},
+       "ro,nosuid,nodev,noexec,nodiratime,noatime"},
       {0, {.nosymfollow = S::set}, "nosymfollow,relatime"},
   };
   for (const Variant& variant : variants()) {
@@ -134,7 +137,8 @@ TEST_CASE("MountSpec::bind: attributes are set, cleared or kept, one by one") {
       }
       CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
         EXPECT(inside, ::mount("tmpfs", (world / "src").c_str(), "tmpfs", 0, nullptr) == 0);
-        if (row.source_flags != 0) EXPECT(inside, ::mount(nullptr, (world / "src").c_str(), nullptr, MS_REMOUNT | MS_BIND | row.source_flags, nullptr) == 0);
+        if (row.source_flags != 0)
+          EXPECT(inside, ::mount(nullptr, (world / "src").c_str(), nullptr, MS_REMOUNT | MS_BIND | row.source_flags, nullptr) == 0);
         inside.prepare(variant, pipeline);
         EXPECT_SAME(inside, flags_of(inside.mount_at("/t")), row.expected);
       }));
@@ -148,7 +152,8 @@ TEST_CASE("MountSpec::bind: recursive attributes change every mount of the tree,
     World world{variant.mode};
     world.build("root", {});
     world.build("src", {"sub/"});
-    const Pipeline pipeline{PrepareRoot{.path = world / "root"}, MountSpec::bind(world / "src", "/r").with_recursive({.ro = Setting::set, .noexec = Setting::set}),
+    const Pipeline pipeline{PrepareRoot{.path = world / "root"},
+                            MountSpec::bind(world / "src", "/r").with_recursive({.ro = Setting::set, .noexec = Setting::set}),
                             MountSpec::bind(world / "src", "/t").with({.ro = Setting::set}), EnterRoot{}};
     if (!variant.features.mount_setattr) {
       CHECK(compile_error(variant, pipeline) == describe(Error::from_plan(PlanErrc::unsupported_by_kernel)));
@@ -211,11 +216,14 @@ TEST_CASE("MountSpec::bind: propagation of the new mount") {
     world.build("src", {"sub/"});
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
       EXPECT(inside, ::mount("tmpfs", (world / "src").c_str(), "tmpfs", 0, nullptr) == 0);
-      EXPECT(inside, ::mkdir((world / "src/sub").c_str(), 0755) == 0 && ::mount("tmpfs", (world / "src/sub").c_str(), "tmpfs", 0, nullptr) == 0);
-      const auto bind = [&](const char* target, Propagation propagation) { return MountSpec::bind(world / "src", target).with_propagation(propagation); };
+      EXPECT(inside,
+             ::mkdir((world / "src/sub").c_str(), 0755) == 0 && ::mount("tmpfs", (world / "src/sub").c_str(), "tmpfs", 0, nullptr) == 0);
+      const auto bind = [&](const char* target, Propagation propagation) {
+        return MountSpec::bind(world / "src", target).with_propagation(propagation);
+      };
       inside.prepare(variant, {PrepareRoot{.path = world / "root", .propagation = Propagation::private_}, bind("/keep", Propagation::keep),
-                               bind("/shared", Propagation::shared), bind("/unbindable", Propagation::unbindable), bind("/slave", Propagation::slave),
-                               bind("/flat", Propagation::shared).not_recursive(),
+                               bind("/shared", Propagation::shared), bind("/unbindable", Propagation::unbindable),
+                               bind("/slave", Propagation::slave), bind("/flat", Propagation::shared).not_recursive(),
                                MountSpec::tmpfs("/tmpfs").with_propagation(Propagation::shared), EnterRoot{}});
       EXPECT_SAME(inside, inside.mount_at("/keep").peers, "");
       EXPECT(inside, inside.mount_at("/shared").shared() && inside.mount_at("/shared/sub").shared());
@@ -238,7 +246,8 @@ TEST_CASE("MountSpec::bind: an optional source that is missing is skipped, and t
                               MountSpec::bind(world / "src/file/below-a-file", "/a/missing").optional_source(),
                               MountSpec::bind(world / "root/missing", "/b/missing").optional_source(),
                               MountSpec::bind(world / "src/file", "/a/file").optional_source(),
-                              MountSpec::bind(world / "root/here", "/a/here").optional_source(), EnterRoot{}};
+                              MountSpec::bind(world / "root/here", "/a/here").optional_source(),
+                              EnterRoot{}};
       const Plan plan = inside.compile(variant, pipeline);
       const Report& report = Execution{plan}.run();
       EXPECT_SAME(inside, describe(report.error, &plan), "success");
@@ -254,11 +263,13 @@ TEST_CASE("MountSpec::bind: an optional source that is missing is skipped, and t
       EXPECT_SAME(inside, type_of("/a/missing"), "No such file or directory");
       EXPECT_SAME(inside, type_of("/b"), "No such file or directory");
     }));
-    CHECK(compile_error(variant, {PrepareRoot{.path = world / "root"}, MountSpec::bind(world / "src/missing", "/a")}).starts_with("a path does not exist"));
+    CHECK(compile_error(variant, {PrepareRoot{.path = world / "root"}, MountSpec::bind(world / "src/missing", "/a")})
+              .starts_with("a path does not exist"));
   }
 }
 
-TEST_CASE("MountSpec::bind_descriptor: a descriptor of this namespace, a detached tree of another one, and a plain descriptor of another one") {
+TEST_CASE(
+    "MountSpec::bind_descriptor: a descriptor of this namespace, a detached tree of another one, and a plain descriptor of another one") {
   for (const Variant& variant : variants()) {
     INFO(variant.name());
     World world{variant.mode};
@@ -266,7 +277,8 @@ TEST_CASE("MountSpec::bind_descriptor: a descriptor of this namespace, a detache
     world.build("src", {"file=content", "sub/deep=d"});
     const int foreign = ::open((world / "src/sub").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
     // OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE
-    const int detached = ::geteuid() == 0 ? static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, (world / "src").c_str(), 1U | O_CLOEXEC | 0x8000U)) : -1;
+    const int detached =
+        ::geteuid() == 0 ? static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, (world / "src").c_str(), 1U | O_CLOEXEC | 0x8000U)) : -1;
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
       const int directory = ::open((world / "src/sub").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
       const int file = ::open((world / "src/file").c_str(), O_PATH | O_CLOEXEC);
@@ -278,12 +290,14 @@ TEST_CASE("MountSpec::bind_descriptor: a descriptor of this namespace, a detache
       EXPECT(inside, ::fcntl(directory, F_GETFD) == FD_CLOEXEC && ::fcntl(file, F_GETFD) == FD_CLOEXEC);  // still the caller's
     }));
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-      const Report report = inside.attempt(variant, {PrepareRoot{.path = world / "root"}, MountSpec::bind_descriptor(foreign, "/d"), EnterRoot{}});
+      const Report report =
+          inside.attempt(variant, {PrepareRoot{.path = world / "root"}, MountSpec::bind_descriptor(foreign, "/d"), EnterRoot{}});
       EXPECT(inside, report.error.is_errno(EINVAL));
     }));
     if (detached >= 0 && variant.features.mount_by_descriptor) {
       CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-        inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::bind_descriptor(detached, "/tree").with({.ro = Setting::set}), EnterRoot{}});
+        inside.prepare(variant, {PrepareRoot{.path = world / "root"},
+                                 MountSpec::bind_descriptor(detached, "/tree").with({.ro = Setting::set}), EnterRoot{}});
         EXPECT_SAME(inside, content_of("/tree/sub/deep"), "d");
         EXPECT_SAME(inside, write_to("/tree/file", "x"), EROFS);
       }));
@@ -299,9 +313,9 @@ TEST_CASE("MountSpec::bind: a source inside the new root, made by an earlier ste
     World world{variant.mode};
     world.build("root", {"made/", "etc/secret=of the image", "link -> /etc/secret", "up -> ../../../../etc"});
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-      inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::tmpfs("/made"), WriteFile{.path = "/made/file", .content = "new"},
-                               MountSpec::bind(world / "root/made/file", "/a"), MountSpec::bind(world / "root/link", "/b"),
-                               MountSpec::bind(world / "root/up", "/c"), EnterRoot{}});
+      inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::tmpfs("/made"),
+                               WriteFile{.path = "/made/file", .content = "new"}, MountSpec::bind(world / "root/made/file", "/a"),
+                               MountSpec::bind(world / "root/link", "/b"), MountSpec::bind(world / "root/up", "/c"), EnterRoot{}});
       EXPECT_SAME(inside, content_of("/a"), "new");
       EXPECT_SAME(inside, content_of("/b"), "of the image");
       EXPECT_SAME(inside, content_of("/c/secret"), "of the image");
@@ -346,20 +360,20 @@ TEST_CASE("MountSpec: targets through symbolic links of the image are followed i
     const char* where;  // inside the root
   };
   const std::vector<Row> rows{
-      {"/var/run/app", "/run/app"},           // absolute link, as on every Debian
-      {"/var/lock/app", "/run/lock/app"},     // through a link whose target is missing: made
-      {"/lib/app", "/usr/lib/app"},           // relative link
-      {"/climb/app", "/app"},                 // ".." above the root stays in the root
-      {"/chain/app", "/run/app"},             // a link to a link
-      {"//run//./x/../app/", "/run/app"},     // a spelling
+      {"/var/run/app", "/run/app"},              // absolute link, as on every Debian
+      {"/var/lock/app", "/run/lock/app"},        // through a link whose target is missing: made
+      {"/lib/app", "/usr/lib/app"},              // relative link
+      {"/climb/app", "/app"},                    // ".." above the root stays in the root
+      {"/chain/app", "/run/app"},                // a link to a link
+      {"//run//./x/../app/", "/run/app"},        // a spelling
       {"/etc/resolv.conf", "/run/resolv/conf"},  // dangling in the last component
   };
   for (const Variant& variant : variants()) {
     for (const Row& row : rows) {
       INFO(variant.name() << ", " << row.target);
       World world{variant.mode};
-      world.build("root", {"run/x/", "usr/lib/", "var/run -> /run", "var/lock -> /run/lock", "lib -> usr/lib", "climb -> ../../../..", "chain -> var/run",
-                           "etc/resolv.conf -> ../run/resolv/conf"});
+      world.build("root", {"run/x/", "usr/lib/", "var/run -> /run", "var/lock -> /run/lock", "lib -> usr/lib", "climb -> ../../../..",
+                           "chain -> var/run", "etc/resolv.conf -> ../run/resolv/conf"});
       world.build("src", {"file=content"});
       CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
         inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::bind(world / "src/file", row.target), EnterRoot{}});
@@ -377,15 +391,16 @@ TEST_CASE("MountSpec: on \"/\" the new mount becomes the root for the steps afte
     world.build("root", {"old/"});
     world.build("src", {"new/file=x"});
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-      inside.prepare(variant, {PrepareRoot{.path = world / "root", .mount = RootMount::none}, MountSpec::tmpfs("/", {.mode = 0755}), MakeDirectory{.path = "/made"},
-                               EnterRoot{}});
+      inside.prepare(variant, {PrepareRoot{.path = world / "root", .mount = RootMount::none}, MountSpec::tmpfs("/", {.mode = 0755}),
+                               MakeDirectory{.path = "/made"}, EnterRoot{}});
       EXPECT_SAME(inside, type_of("/made"), "directory");
       EXPECT_SAME(inside, type_of("/old"), "No such file or directory");
       EXPECT_SAME(inside, inside.mount_at("/").type, "tmpfs");
       EXPECT_SAME(inside, inside.mounts().size(), std::size_t{1});
     }));
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-      inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::bind(world / "src", "/").with({.ro = Setting::set}), MountSpec::tmpfs("/new"), EnterRoot{}});
+      inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::bind(world / "src", "/").with({.ro = Setting::set}),
+                               MountSpec::tmpfs("/new"), EnterRoot{}});
       EXPECT_SAME(inside, inside.mount_at("/new").type, "tmpfs");
       EXPECT_SAME(inside, write_to("/file", "x"), EROFS);
     }));
@@ -399,8 +414,8 @@ TEST_CASE("MountSpec: tmpfs, proc, sysfs, devpts and mqueue with their options")
     World world{variant.mode};
     world.build("root", {});
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-      inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::tmpfs("/tmp", {.size = 65536, .mode = 01770, .inodes = 20}), MountSpec::tmpfs("/plain"),
-                               MountSpec::proc("/proc", {.hidepid = "2"}), MountSpec::sysfs(),
+      inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::tmpfs("/tmp", {.size = 65536, .mode = 01770, .inodes = 20}),
+                               MountSpec::tmpfs("/plain"), MountSpec::proc("/proc", {.hidepid = "2"}), MountSpec::sysfs(),
                                MountSpec::devpts("/dev/pts", {.mode = 0600, .ptmx_mode = 0640}), MountSpec::mqueue(), EnterRoot{}});
       struct statvfs status {};
       EXPECT(inside, ::statvfs("/tmp", &status) == 0 && status.f_blocks * status.f_frsize == 65536 && status.f_files == 20);
@@ -425,8 +440,11 @@ TEST_CASE("MountSpec: tmpfs, proc, sysfs, devpts and mqueue with their options")
       EXPECT(inside, report.error.is_errno(EINVAL));
       EXPECT_SAME(inside, plan.steps()[report.error.step].description, "mount tmpfs on /t");
       const std::string message{report.kernel_message, report.kernel_message_size};
-      EXPECT_SAME(inside, message.find("no_such_option") != std::string::npos, variant.features.mount_by_descriptor);  // fsopen's descriptor knows more
-      EXPECT(inside, inside.attempt(variant, {PrepareRoot{.path = world / "root"}, MountSpec::filesystem("nosuchfs", "/t")}).error.is_errno(ENODEV));
+      EXPECT_SAME(inside, message.find("no_such_option") != std::string::npos,
+                  variant.features.mount_by_descriptor);  // fsopen's descriptor knows more
+      EXPECT(
+          inside,
+          inside.attempt(variant, {PrepareRoot{.path = world / "root"}, MountSpec::filesystem("nosuchfs", "/t")}).error.is_errno(ENODEV));
     }));
   }
 }
@@ -438,8 +456,9 @@ TEST_CASE("MountSpec: a target that is a file for a directory, or the other way 
     world.build("root", {"file=x", "dir/"});
     world.build("src", {"file=x", "dir/"});
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-      for (const MountSpec& spec : {MountSpec::tmpfs("/file"), MountSpec::bind(world / "src/dir", "/file"), MountSpec::bind(world / "src/file", "/dir"),
-                                    MountSpec::tmpfs("/file/below"), MountSpec::proc("/file")}) {
+      for (const MountSpec& spec :
+           {MountSpec::tmpfs("/file"), MountSpec::bind(world / "src/dir", "/file"), MountSpec::bind(world / "src/file", "/dir"),
+            MountSpec::tmpfs("/file/below"), MountSpec::proc("/file")}) {
         const Report report = inside.attempt(variant, {PrepareRoot{.path = world / "root"}, spec});
         EXPECT(inside, report.error.is_errno(ENOTDIR) || report.error.is_errno(EINVAL));
       }

@@ -47,15 +47,16 @@ TEST_CASE("OverlayMount: the first lower is the topmost, writes go to the upper 
     world.build("b", {"both=b", "only-b=2", "gone=x"});
     world.build("up", {"upper/", "work/"});
     const std::string before = snapshot(world / "a") + snapshot(world / "b");
-    in_overlay(variant, world, {.lower = {world / "a", world / "b"}, .upper = world / "up/upper", .work = world / "up/work"}, [&](Inside& inside) {
-      EXPECT_SAME(inside, content_of("/both"), "a");
-      EXPECT_SAME(inside, content_of("/only-a") + content_of("/only-b"), "12");
-      EXPECT_SAME(inside, type_of("/covered"), "No such file or directory");
-      EXPECT_SAME(inside, write_to("/new", "n"), 0);
-      EXPECT_SAME(inside, ::unlink("/gone"), 0);
-      EXPECT_SAME(inside, inside.mounts().size(), std::size_t{1});
-      EXPECT_SAME(inside, inside.mount_at("/").super_options.find("userxattr") != std::string::npos, variant.user_namespace());
-    });
+    in_overlay(variant, world, {.lower = {world / "a", world / "b"}, .upper = world / "up/upper", .work = world / "up/work"},
+               [&](Inside& inside) {
+                 EXPECT_SAME(inside, content_of("/both"), "a");
+                 EXPECT_SAME(inside, content_of("/only-a") + content_of("/only-b"), "12");
+                 EXPECT_SAME(inside, type_of("/covered"), "No such file or directory");
+                 EXPECT_SAME(inside, write_to("/new", "n"), 0);
+                 EXPECT_SAME(inside, ::unlink("/gone"), 0);
+                 EXPECT_SAME(inside, inside.mounts().size(), std::size_t{1});
+                 EXPECT_SAME(inside, inside.mount_at("/").super_options.find("userxattr") != std::string::npos, variant.user_namespace());
+               });
     CHECK(snapshot(world / "a") + snapshot(world / "b") == before);
     if (!variant.user_namespace() || variant.features.overlay_in_user_namespace) CHECK(content_of(world / "up/upper/new") == "n");
   }
@@ -74,12 +75,15 @@ TEST_CASE("OverlayMount: layer names with colons, commas, backslashes, spaces, q
       world.directory("up" + name + "/u" + name);
       world.directory("up" + name + "/w" + name);
       in_overlay(variant, world,
-                 {.lower = {world / ("l1" + name), world / ("l2" + name)}, .upper = world / ("up" + name + "/u" + name), .work = world / ("up" + name + "/w" + name)},
+                 {.lower = {world / ("l1" + name), world / ("l2" + name)},
+                  .upper = world / ("up" + name + "/u" + name),
+                  .work = world / ("up" + name + "/w" + name)},
                  [&](Inside& inside) {
                    EXPECT_SAME(inside, content_of("/one") + content_of("/two"), "12");
                    EXPECT_SAME(inside, write_to("/new", "n"), 0);
                  });
-      if (!variant.user_namespace() || variant.features.overlay_in_user_namespace) CHECK(content_of(world / ("up" + name + "/u" + name + "/new")) == "n");
+      if (!variant.user_namespace() || variant.features.overlay_in_user_namespace)
+        CHECK(content_of(world / ("up" + name + "/u" + name + "/new")) == "n");
     }
   }
 }
@@ -92,7 +96,8 @@ TEST_CASE("OverlayMount: 2, 150, 151 and 500 lower layers, writable, ephemeral o
       // A name that is long, and needs escaping where there is any.
       const std::string name = "layers/" + std::string(40, 'x') + ":," + std::to_string(i);
       layers.build(name, {});
-      if (i == 0 || i == 1 || i == 149 || i == 150 || i == 499) layers.build(name, {("file" + std::to_string(i) + "=" + std::to_string(i)).c_str()});
+      if (i == 0 || i == 1 || i == 149 || i == 150 || i == 499)
+        layers.build(name, {("file" + std::to_string(i) + "=" + std::to_string(i)).c_str()});
       all.push_back(layers / name);
     }
   }
@@ -112,8 +117,8 @@ TEST_CASE("OverlayMount: 2, 150, 151 and 500 lower layers, writable, ephemeral o
         });
       }
     }
-    const result<Plan> plan =
-        Pipeline{PrepareRoot{.path = world / "root"}, OverlayMount{.lower = all}}.compile({.features = variant.features, .user_namespace = variant.user_namespace()});
+    const result<Plan> plan = Pipeline{PrepareRoot{.path = world / "root"}, OverlayMount{.lower = all}}.compile(
+        {.features = variant.features, .user_namespace = variant.user_namespace()});
     CHECK((plan.has_error() && plan.assume_error().is(PlanErrc::too_many_layers)));
   }
 }
@@ -169,7 +174,8 @@ TEST_CASE("OverlayMount: upper and work are made if asked, and else must exist")
     world.build("a", {"file=a"});
     world.build("state", {});
     const OverlayMount overlay{.lower = {world / "a"}, .upper = world / "state/upper", .work = world / "state/work"};
-    const result<Plan> without = Pipeline{PrepareRoot{.path = world / "root"}, overlay}.compile({.features = variant.features, .user_namespace = variant.user_namespace()});
+    const result<Plan> without = Pipeline{PrepareRoot{.path = world / "root"}, overlay}.compile(
+        {.features = variant.features, .user_namespace = variant.user_namespace()});
     CHECK((without.has_error() && without.assume_error().is(PlanErrc::not_found)));
     OverlayMount with = overlay;
     with.create_upper_and_work = true;
@@ -237,12 +243,19 @@ TEST_CASE("OverlayMount: volatile, metacopy, redirect_dir, index and xino reach 
     world.build("root", {});
     world.build("a", {"file=a"});
     world.build("up", {"upper/", "work/"});
-    OverlayMount overlay{.lower = {world / "a"}, .upper = world / "up/upper", .work = world / "up/work", .metacopy = true, .redirect_dir = true, .index = true, .xino = "off"};
+    OverlayMount overlay{.lower = {world / "a"},
+                         .upper = world / "up/upper",
+                         .work = world / "up/work",
+                         .metacopy = true,
+                         .redirect_dir = true,
+                         .index = true,
+                         .xino = "off"};
     overlay.volatile_upper = variant.features.overlay_volatile;
     overlay.attributes = {.nosuid = Setting::set, .nodev = Setting::set, .atime = Atime::noatime};
     in_overlay(variant, world, overlay, [&](Inside& inside) {
       const Mount mount = inside.mount_at("/");
-      for (const char* option : {"metacopy=on", "redirect_dir=on", "index=on"}) EXPECT(inside, mount.super_options.find(option) != std::string::npos);
+      for (const char* option : {"metacopy=on", "redirect_dir=on", "index=on"})
+        EXPECT(inside, mount.super_options.find(option) != std::string::npos);
       EXPECT_SAME(inside, mount.super_options.find("volatile") != std::string::npos, variant.features.overlay_volatile);
       EXPECT(inside, mount.has("nosuid") && mount.has("nodev") && mount.has("noatime"));
     });

@@ -37,7 +37,8 @@ void run_in(const std::string& image, const std::string& extra_check, bool made_
     World world{variant.mode};
     world.build("root", {});
     world.build("src", {"file=content"});
-    Pipeline pipeline{PrepareRoot{.path = variant.user_namespace() && !variant.features.overlay_in_user_namespace ? image : world / "root"}};
+    Pipeline pipeline{
+        PrepareRoot{.path = variant.user_namespace() && !variant.features.overlay_in_user_namespace ? image : world / "root"}};
     const bool overlay = !variant.user_namespace() || variant.features.overlay_in_user_namespace;
     if (overlay) pipeline.add(OverlayMount{.lower = {image}, .ephemeral = EphemeralUpper{.size = 16 << 20}});
     pipeline.add(MountSpec::proc());
@@ -48,7 +49,10 @@ void run_in(const std::string& image, const std::string& extra_check, bool made_
     pipeline.add(EnterRoot{});
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
       inside.prepare(variant, pipeline);
-      EXPECT_SAME(inside, run_shell("test -c /dev/null && echo x > /dev/null && test -r /proc/self/status && test -d /dev/shm && cd / && pwd > /dev/null"), 0);
+      EXPECT_SAME(
+          inside,
+          run_shell("test -c /dev/null && echo x > /dev/null && test -r /proc/self/status && test -d /dev/shm && cd / && pwd > /dev/null"),
+          0);
       EXPECT_SAME(inside, run_shell(extra_check), 0);
       if (overlay) EXPECT_SAME(inside, run_shell("test \"$(cat /mnt/file)\" = content"), 0);
       // An image of the real root belongs to nobody in a user namespace of one id: there it can only be read.
@@ -73,7 +77,8 @@ TEST_CASE("A root of busybox alone") {
   World image{Mode::rootless};
   image.build("image", {"bin/", "etc/name=busybox", "proc/", "dev/", "mnt/"});
   std::filesystem::copy_file(busybox, image / "image/bin/busybox");
-  for (const char* name : {"sh", "cat", "ls", "test"}) std::filesystem::create_symlink("busybox", image / (std::string{"image/bin/"} + name));
+  for (const char* name : {"sh", "cat", "ls", "test"})
+    std::filesystem::create_symlink("busybox", image / (std::string{"image/bin/"} + name));
   run_in(image / "image", "test \"$(cat /etc/name)\" = busybox", true);
 }
 

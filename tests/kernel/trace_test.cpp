@@ -111,10 +111,12 @@ std::string with_numbers(const std::string& call, const std::map<std::string, st
 }
 
 // Is `traced` the expected call? The number of a descriptor that a composite has opened is known only from its first use.
-bool matches(const std::string& expected, const std::string& traced, const std::string& unknown, std::map<std::string, std::string>& numbers) {
+bool matches(const std::string& expected, const std::string& traced, const std::string& unknown,
+             std::map<std::string, std::string>& numbers) {
   if (unknown.empty() || expected.find(unknown) == std::string::npos) return expected == traced;
   static const std::regex special{R"([.^$|()\[\]{}*+?\\])"};
-  const std::string pattern = std::regex_replace(std::regex_replace(expected, special, "\\$&"), std::regex{"\\b" + unknown + "\\b"}, "(\\d+)");
+  const std::string pattern =
+      std::regex_replace(std::regex_replace(expected, special, "\\$&"), std::regex{"\\b" + unknown + "\\b"}, "(\\d+)");
   std::smatch match;
   if (!std::regex_match(traced, match, std::regex{pattern})) return false;
   numbers[unknown] = match[1];
@@ -220,7 +222,8 @@ TEST_CASE("The strace log of a run is the printed plan, call by call") {
   }
 }
 
-TEST_CASE("Faults on the real kernel: the error names the failing call, or the documented other way is taken; nothing stays open and nothing outside the root changes") {
+TEST_CASE(
+    "Faults on the real kernel: the error names the failing call, or the documented other way is taken; nothing stays open and nothing outside the root changes") {
   for (const Variant& variant : variants(Mode::root)) {
     if (variant.kernel != "6.18" && variant.kernel != "none") continue;
     INFO(variant.name());
@@ -229,7 +232,9 @@ TEST_CASE("Faults on the real kernel: the error names the failing call, or the d
     const std::string before = snapshot(world.path());
     std::uint64_t calls = 1;
     for (std::uint64_t n = 0; n <= calls; ++n) {
-      for (const int error_number : n == 0 ? std::vector<int>{0} : n % 2 == 0 ? std::vector<int>{EPERM, ENOENT, ENOMEM} : std::vector<int>{EINVAL, EBUSY, ENOSYS}) {
+      for (const int error_number : n == 0       ? std::vector<int>{0}
+                                    : n % 2 == 0 ? std::vector<int>{EPERM, ENOENT, ENOMEM}
+                                                 : std::vector<int>{EINVAL, EBUSY, ENOSYS}) {
         std::string failures = in_namespaces(variant.mode, [&](Inside& inside) {
           const Plan plan = inside.compile(variant, rich(world.path()));
           testing::FaultKernel kernel{linux_kernel()};
@@ -246,8 +251,11 @@ TEST_CASE("Faults on the real kernel: the error names the failing call, or the d
           const Report report = Execution{plan, kernel}.run();
           EXPECT_SAME(inside, open_descriptors(), open);
           const auto documented = [&](const Operation& op) {
-            const auto holds = [&](auto& errors) { return std::find(std::begin(errors), std::end(errors), error_number) != std::end(errors); };
-            return op.kind == OperationKind::system_call ? op.number == refused.number && (holds(op.allowed) || holds(op.otherwise)) : op.kind != OperationKind::skip_if_closed;
+            const auto holds = [&](auto& errors) {
+              return std::find(std::begin(errors), std::end(errors), error_number) != std::end(errors);
+            };
+            return op.kind == OperationKind::system_call ? op.number == refused.number && (holds(op.allowed) || holds(op.otherwise))
+                                                         : op.kind != OperationKind::skip_if_closed;
           };
           const bool other_way = std::any_of(plan.operations().begin(), plan.operations().end(), documented);
           if (n == 0) {

@@ -71,8 +71,8 @@ Pipeline everything(const World& world, bool fresh_dev, bool enter) {
 
 void build_image(World& world) {
   world.build("src", {"dir/inside=1", "file=content"});
-  world.build("canary", {"file=precious", "dir/file=precious", "etc/hostname=host", "null=precious", "pts/x=1", "shm/x=1", "fd=precious", "hostname=host",
-                         "mtab=host", "nologin=host", "lib/app/x=1", "self/fd/3=x", "dir/deep/x=1"});
+  world.build("canary", {"file=precious", "dir/file=precious", "etc/hostname=host", "null=precious", "pts/x=1", "shm/x=1", "fd=precious",
+                         "hostname=host", "mtab=host", "nologin=host", "lib/app/x=1", "self/fd/3=x", "dir/deep/x=1"});
 }
 
 // Everything that the calling process has mounted since `before` lies below `root`.
@@ -95,11 +95,13 @@ void refuse_system_calls(const std::vector<long>& numbers, int error_number) {
   }
   program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
   const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) throw std::runtime_error("seccomp");
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+    throw std::runtime_error("seccomp");
 }
 
 const std::vector<long>& newer_calls() {
-  static const std::vector<long> numbers{SYS_openat2, SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, 457, 458, 467};
+  static const std::vector<long> numbers{
+      SYS_openat2, SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, 457, 458, 467};
   return numbers;
 }
 
@@ -123,9 +125,9 @@ class WatchingKernel final : public Kernel {
 }  // namespace
 
 TEST_CASE("Hostile image: symbolic links in the place of /dev, /proc, /sys, targets and files never lead to the host") {
-  const std::vector<std::string> places{"dev",    "proc",        "sys",     "dev/pts",     "dev/shm",      "dev/mqueue", "dev/null",    "dev/fd",
-                                        "dev/ptmx", "tmp",       "data",    "data/dir",    "data/file",    "etc",        "etc/hostname", "etc/mtab",
-                                        "etc/nologin", "var",    "var/lib/app"};
+  const std::vector<std::string> places{"dev",          "proc",     "sys",         "dev/pts", "dev/shm",    "dev/mqueue", "dev/null",
+                                        "dev/fd",       "dev/ptmx", "tmp",         "data",    "data/dir",   "data/file",  "etc",
+                                        "etc/hostname", "etc/mtab", "etc/nologin", "var",     "var/lib/app"};
   std::size_t runs = 0;
   for (const Variant& variant : few_variants()) {
     World world{variant.mode};
@@ -161,8 +163,8 @@ TEST_CASE("Hostile image: harmless links in the same places keep working, inside
     INFO(variant.name());
     World world{variant.mode};
     build_image(world);
-    world.build("root", {"real/dev/", "real/proc/", "real/sys/", "dev -> real/dev", "proc -> /real/proc", "sys -> ../real/sys", "data -> /made/later", "tmp -> /var/tmp",
-                         "var/lib -> /srv"});
+    world.build("root", {"real/dev/", "real/proc/", "real/sys/", "dev -> real/dev", "proc -> /real/proc", "sys -> ../real/sys",
+                         "data -> /made/later", "tmp -> /var/tmp", "var/lib -> /srv"});
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
       inside.prepare(variant, everything(world, true, true));
       EXPECT_SAME(inside, type_of("/real/dev/null"), "char 1:3");
@@ -175,9 +177,11 @@ TEST_CASE("Hostile image: harmless links in the same places keep working, inside
   }
 }
 
-TEST_CASE("Hostile image: /proc and /sys that are files, fifos or dangling links are refused or made inside the root, never mounted elsewhere") {
+TEST_CASE(
+    "Hostile image: /proc and /sys that are files, fifos or dangling links are refused or made inside the root, never mounted elsewhere") {
   for (const Variant& variant : different_variants()) {
-    for (const std::string entry : {"proc=file", "proc|", "proc -> nowhere", "proc -> proc", "proc -> /proc", "sys=file", "sys -> proc/self/root/sys"}) {
+    for (const std::string entry :
+         {"proc=file", "proc|", "proc -> nowhere", "proc -> proc", "proc -> /proc", "sys=file", "sys -> proc/self/root/sys"}) {
       INFO(variant.name() << ", " << entry);
       World world{variant.mode};
       world.build("root", {entry});
@@ -208,12 +212,14 @@ TEST_CASE("Race: a target component is exchanged with a link to the host before 
       world.build("root", {"a/victim/deep/", "a/link -> " + world / "canary"});
       std::string answer;
       const std::string failures = in_namespaces(variant.mode, [&](Inside& inside) {
-        const Plan plan = inside.compile(variant, {PrepareRoot{.path = world / "root"}, MountSpec::tmpfs("/a/victim/tmp"), MountSpec::bind(world / "src/file", "/a/victim/deep/file"),
-                                                   MakeDirectory{.path = "/a/victim/dir/x"}, WriteFile{.path = "/a/victim/etc/file", .content = "x"},
-                                                   RemoveFile{.path = "/a/victim/file"}});
+        const Plan plan =
+            inside.compile(variant, {PrepareRoot{.path = world / "root"}, MountSpec::tmpfs("/a/victim/tmp"),
+                                     MountSpec::bind(world / "src/file", "/a/victim/deep/file"), MakeDirectory{.path = "/a/victim/dir/x"},
+                                     WriteFile{.path = "/a/victim/etc/file", .content = "x"}, RemoveFile{.path = "/a/victim/file"}});
         const std::vector<Mount> mounts = inside.mounts();
         const auto exchange = [&] {
-          (void)::syscall(SYS_renameat2, AT_FDCWD, (world / "root/a/victim").c_str(), AT_FDCWD, (world / "root/a/link").c_str(), 2U /* RENAME_EXCHANGE */);
+          (void)::syscall(SYS_renameat2, AT_FDCWD, (world / "root/a/victim").c_str(), AT_FDCWD, (world / "root/a/link").c_str(),
+                          2U /* RENAME_EXCHANGE */);
         };
         testing::InterleavingKernel kernel{linux_kernel(), n, exchange};
         kernel.undo_before(n + 1 + n % 3, exchange);
@@ -252,8 +258,10 @@ TEST_CASE("Race: another process exchanges a target component with a link to the
     for (int i = 0; i < 40; ++i) {
       const std::string failures = in_namespaces(variant.mode, [&](Inside& inside) {
         const std::vector<Mount> mounts = inside.mounts();
-        const Report report = inside.attempt(variant, {PrepareRoot{.path = world / "root"}, MountSpec::tmpfs("/a/victim/dir"), MountSpec::bind(world / "src/file", "/a/victim/new/file"),
-                                                       MakeDirectory{.path = "/a/victim/made"}, WriteFile{.path = "/a/victim/file", .content = "x"}});
+        const Report report =
+            inside.attempt(variant, {PrepareRoot{.path = world / "root"}, MountSpec::tmpfs("/a/victim/dir"),
+                                     MountSpec::bind(world / "src/file", "/a/victim/new/file"), MakeDirectory{.path = "/a/victim/made"},
+                                     WriteFile{.path = "/a/victim/file", .content = "x"}});
         EXPECT_SAME(inside, mounted_outside(mounts, inside.mounts(), world / "root"), "");
         if (report.error.domain == Domain::none) inside.fail("!s");
       });
@@ -304,7 +312,8 @@ TEST_CASE("MaskPaths and ReadonlyPaths: what they name is empty or read-only, in
     World world{variant.mode};
     world.build("root", {"secret/file=s", "keys/key=k", "link -> /keys", "conf/x=1"});
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-      inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::proc(), DeviceSetup{}, MaskPaths{.paths = {"/secret", "/link/key", "/proc/timer_list", "/nowhere/at/all"}},
+      inside.prepare(variant, {PrepareRoot{.path = world / "root"}, MountSpec::proc(), DeviceSetup{},
+                               MaskPaths{.paths = {"/secret", "/link/key", "/proc/timer_list", "/nowhere/at/all"}},
                                ReadonlyPaths{.paths = {"/conf", "/proc/sys", "/nowhere"}}, EnterRoot{}});
       EXPECT_SAME(inside, type_of("/secret/file"), "No such file or directory");
       EXPECT_SAME(inside, writable("/secret"), false);
@@ -325,7 +334,8 @@ TEST_CASE("Hostile /proc after entry: on a kernel whose calls take paths, \"/pro
     world.build("root", {"decoy/"});
     for (int fd = 3; fd < 64; ++fd) world.build("root", {"proc/self/fd/" + std::to_string(fd) + " -> /decoy"});
     CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-      const Report report = inside.attempt(variant, {PrepareRoot{.path = world / "root"}, MountSpec::tmpfs("/decoy"), EnterRoot{}, RemountReadonly{}});
+      const Report report =
+          inside.attempt(variant, {PrepareRoot{.path = world / "root"}, MountSpec::tmpfs("/decoy"), EnterRoot{}, RemountReadonly{}});
       EXPECT(inside, report.error.is(ChildErrc::wrong_filesystem));
       EXPECT(inside, !inside.mount_at("/decoy").has("ro"));
       EXPECT(inside, !inside.mount_at("/").has("ro"));
@@ -333,7 +343,8 @@ TEST_CASE("Hostile /proc after entry: on a kernel whose calls take paths, \"/pro
   }
 }
 
-TEST_CASE("Descriptors: every one that is ever open is close-on-exec, and afterwards the same ones are open, after success and after each failing call") {
+TEST_CASE(
+    "Descriptors: every one that is ever open is close-on-exec, and afterwards the same ones are open, after success and after each failing call") {
   for (const Variant& variant : few_variants()) {
     INFO(variant.name());
     World world{variant.mode};
@@ -380,7 +391,8 @@ TEST_CASE("No second try by path: where move_mount or open_tree fails, that is t
         build_image(world);
         world.build("root", {});
         CHECK_NOTHING_WRONG(in_namespaces(variant.mode, [&](Inside& inside) {
-          const Plan plan = inside.compile(variant, {PrepareRoot{.path = world / "root"}, MountSpec::bind(world / "src/dir", "/data"), EnterRoot{}});
+          const Plan plan =
+              inside.compile(variant, {PrepareRoot{.path = world / "root"}, MountSpec::bind(world / "src/dir", "/data"), EnterRoot{}});
           testing::RecordingKernel recorder{linux_kernel()};
           testing::FaultKernel kernel{recorder};
           kernel.fail_all(call, error_number);
@@ -396,7 +408,8 @@ TEST_CASE("No second try by path: where move_mount or open_tree fails, that is t
   }
 }
 
-TEST_CASE("Seccomp: without openat2 and the descriptor-based mount calls the plan for old kernels works, and the one for new kernels fails closed") {
+TEST_CASE(
+    "Seccomp: without openat2 and the descriptor-based mount calls the plan for old kernels works, and the one for new kernels fails closed") {
   for (const Mode mode : modes()) {
     for (const int error_number : {ENOSYS, EPERM}) {
       INFO(support::name_of(mode) << ", errno " << error_number);

@@ -123,7 +123,8 @@ std::string run_child(const std::function<void()>& separate, const std::function
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) failures += "the child did not end by itself: status " + std::to_string(status) + '\n';
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    failures += "the child did not end by itself: status " + std::to_string(status) + '\n';
   return failures;
 }
 
@@ -233,10 +234,11 @@ World::~World() {
     }
   }
   std::error_code ignored;
-  for (auto it = fs::recursive_directory_iterator(path_, fs::directory_options::skip_permission_denied, ignored); it != fs::recursive_directory_iterator();
-       it.increment(ignored)) {
+  for (auto it = fs::recursive_directory_iterator(path_, fs::directory_options::skip_permission_denied, ignored);
+       it != fs::recursive_directory_iterator(); it.increment(ignored)) {
     if (ignored) break;
-    if (it->is_directory(ignored) && !it->is_symlink(ignored)) fs::permissions(it->path(), fs::perms::owner_all, fs::perm_options::add, ignored);
+    if (it->is_directory(ignored) && !it->is_symlink(ignored))
+      fs::permissions(it->path(), fs::perms::owner_all, fs::perm_options::add, ignored);
   }
   fs::remove_all(path_, ignored);
   if (ignored) not_tried("removal of " + path_ + ": " + ignored.message());
@@ -332,7 +334,8 @@ Mount Inside::mount_at(std::string_view target) const {
   // The topmost: no other mount at the same target has it as its parent.
   for (const Mount& mount : all) {
     if (mount.target != target) continue;
-    const bool covered = std::any_of(all.begin(), all.end(), [&](const Mount& m) { return m.parent == mount.id && m.target == target && m.id != mount.id; });
+    const bool covered =
+        std::any_of(all.begin(), all.end(), [&](const Mount& m) { return m.parent == mount.id && m.target == target && m.id != mount.id; });
     if (!covered) return mount;
   }
   throw std::runtime_error("no mount at " + std::string{target});
@@ -345,10 +348,12 @@ bool Inside::is_mount(std::string_view target) const {
 
 rootprep::Plan Inside::compile(const Variant& variant, const rootprep::Pipeline& pipeline) const {
   std::vector<rootprep::Problem> problems;
-  rootprep::result<rootprep::Plan> plan = pipeline.compile({.features = variant.features, .user_namespace = variant.user_namespace()}, &problems);
+  rootprep::result<rootprep::Plan> plan =
+      pipeline.compile({.features = variant.features, .user_namespace = variant.user_namespace()}, &problems);
   if (plan.has_value()) return std::move(plan).assume_value();
   std::string text = "compile: " + describe(plan.assume_error());
-  for (const rootprep::Problem& problem : problems) text += "; " + problem.field + " \"" + problem.value + "\": expected " + problem.expected;
+  for (const rootprep::Problem& problem : problems)
+    text += "; " + problem.field + " \"" + problem.value + "\": expected " + problem.expected;
   throw std::runtime_error(text);
 }
 
@@ -362,7 +367,8 @@ rootprep::Report Inside::prepare(const Variant& variant, const rootprep::Pipelin
   rootprep::Execution execution{plan};
   const rootprep::Report& report = execution.run();
   if (report.error.domain != rootprep::Domain::none) {
-    throw std::runtime_error("prepare: " + describe(report.error, &plan) + ' ' + std::string{report.kernel_message, report.kernel_message_size});
+    throw std::runtime_error("prepare: " + describe(report.error, &plan) + ' ' +
+                             std::string{report.kernel_message, report.kernel_message_size});
   }
   return report;
 }
@@ -410,7 +416,8 @@ std::string in_child(const std::function<void(Inside&)>& body) {
 std::string describe(const rootprep::Error& error, const rootprep::Plan* plan) {
   if (error.domain == rootprep::Domain::none) return "success";
   std::string text = rootprep::make_error_code(error).message();
-  if (const rootprep::SysCallInfo* info = rootprep::find_syscall(long{error.system_call}); error.domain == rootprep::Domain::kernel && error.system_call != 0 && info != nullptr) {
+  if (const rootprep::SysCallInfo* info = rootprep::find_syscall(long{error.system_call});
+      error.domain == rootprep::Domain::kernel && error.system_call != 0 && info != nullptr) {
     text += " from " + std::string{info->name};
   }
   if (error.operation != rootprep::no_operation) text += ", operation " + std::to_string(error.operation);
@@ -477,8 +484,9 @@ std::string snapshot(const std::string& directory) {
     struct stat status {};
     if (::lstat(path.c_str(), &status) != 0) throw_errno("lstat " + path.string());
     std::stringstream text;
-    text << path.string() << ' ' << type_of(path) << ' ' << mode_of(path) << ' ' << status.st_uid << ':' << status.st_gid << ' ' << status.st_nlink << ' '
-         << status.st_size << ' ' << status.st_mtim.tv_sec << '.' << status.st_mtim.tv_nsec << ' ' << status.st_ctim.tv_sec << '.' << status.st_ctim.tv_nsec;
+    text << path.string() << ' ' << type_of(path) << ' ' << mode_of(path) << ' ' << status.st_uid << ':' << status.st_gid << ' '
+         << status.st_nlink << ' ' << status.st_size << ' ' << status.st_mtim.tv_sec << '.' << status.st_mtim.tv_nsec << ' '
+         << status.st_ctim.tv_sec << '.' << status.st_ctim.tv_nsec;
     if (S_ISREG(status.st_mode)) text << ' ' << content_of(path);
     entries.emplace(path.string(), text.str());
   };

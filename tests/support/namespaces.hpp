@@ -18,8 +18,8 @@
 #include "rootprep/pipeline.hpp"
 #include "rootprep/steps.hpp"
 
-// Tests against the running kernel. A test builds a World (directories that are removed afterwards), runs a function in a forked child inside namespaces
-// of its own, and gets back what the child found wrong:
+// Tests against the running kernel. A test builds a World (directories that are removed afterwards), runs a function in a forked child
+// inside namespaces of its own, and gets back what the child found wrong:
 //
 //   World world{variant.mode};
 //   world.build("root", {"etc/", "bin/sh=#!", "var/run -> /run"});
@@ -134,7 +134,8 @@ class Inside {
 // With the two values when they differ.
 #define EXPECT_SAME(inside, a, b) (inside).same((a), (b), #a " == " #b, __FILE__, __LINE__)
 
-// Runs `body` in a child inside new namespaces. "" if it made at least one expectation, all held, and it ended by itself; else what was wrong.
+// Runs `body` in a child inside new namespaces. "" if it made at least one expectation, all held, and it ended by itself; else what was
+// wrong.
 std::string in_namespaces(Mode mode, const std::function<void(Inside&)>& body);
 // The same with a host around it that shares all its mounts, as systemd does: "" only if its mount table is the same afterwards, too.
 std::string in_namespaces_of_sharing_host(Mode mode, const std::function<void(Inside&)>& body);
@@ -146,10 +147,11 @@ std::string describe(const rootprep::Error& error, const rootprep::Plan* plan = 
 
 // "0755" of what is at the path (not followed), or the errno in words.
 std::string mode_of(const std::string& path);
-std::string type_of(const std::string& path);    // "directory", "file", "link -> target", "char 1:3", "block 8:0", "fifo", "socket", or the errno in words
+std::string type_of(
+    const std::string& path);  // "directory", "file", "link -> target", "char 1:3", "block 8:0", "fifo", "socket", or the errno in words
 std::string content_of(const std::string& path);
 int write_to(const std::string& path, std::string_view content);  // 0 or an errno; creates
-bool writable(const std::string& directory);  // can a file be created there?
+bool writable(const std::string& directory);                      // can a file be created there?
 
 // Names, types, modes, owners, sizes, times, contents of everything below: equal if nothing was changed.
 std::string snapshot(const std::string& directory);
@@ -161,9 +163,9 @@ std::string inheritable_descriptors();
 }  // namespace support
 
 // For the result of in_namespaces(): shows what was wrong, not the source text of the whole body.
-#define CHECK_NOTHING_WRONG(...)                \
-  do {                                          \
+#define CHECK_NOTHING_WRONG(...)                    \
+  do {                                              \
     const std::string what_was_wrong = __VA_ARGS__; \
-    INFO(what_was_wrong);                       \
-    CHECK(what_was_wrong.empty());              \
+    INFO(what_was_wrong);                           \
+    CHECK(what_was_wrong.empty());                  \
   } while (false)

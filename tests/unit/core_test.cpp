@@ -109,12 +109,16 @@ TEST_CASE("Pipelines: each wrong value is refused before anything happens, with 
       {{root, MountSpec::bind("/", std::string("/x\0y", 4))}, PlanErrc::nul_byte, "MountSpec.target"},
       {{root, MountSpec::tmpfs("/x").optional_source()}, PlanErrc::conflict, "MountSpec.optional"},
       {{root, EnterRoot{}, MountSpec::bind("/etc", "/x")}, PlanErrc::host_path_after_entry, "MountSpec.source"},
-      {{root, EnterRoot{}, OverlayMount{.lower = {here}, .ephemeral = EphemeralUpper{}, .target = "/x"}}, PlanErrc::host_path_after_entry, "OverlayMount.lower"},
+      {{root, EnterRoot{}, OverlayMount{.lower = {here}, .ephemeral = EphemeralUpper{}, .target = "/x"}},
+       PlanErrc::host_path_after_entry,
+       "OverlayMount.lower"},
       {{root, OverlayMount{}}, PlanErrc::empty_value, "OverlayMount.lower"},
       {{root, OverlayMount{.lower = many}}, PlanErrc::too_many_layers, "OverlayMount.lower"},
       {{root, OverlayMount{.lower = {here, here}}}, PlanErrc::conflict, "OverlayMount.lower"},
       {{root, OverlayMount{.lower = {here}, .upper = here + "/u"}}, PlanErrc::empty_value, "OverlayMount.work"},
-      {{root, OverlayMount{.lower = {here}, .upper = here, .work = here + "/w", .ephemeral = EphemeralUpper{}}}, PlanErrc::conflict, "OverlayMount.ephemeral"},
+      {{root, OverlayMount{.lower = {here}, .upper = here, .work = here + "/w", .ephemeral = EphemeralUpper{}}},
+       PlanErrc::conflict,
+       "OverlayMount.ephemeral"},
       {{root, OverlayMount{.lower = {here}, .upper = "/no/upper", .work = "/no/work"}}, PlanErrc::not_found, "OverlayMount.upper"},
       {{root, OverlayMount{.lower = {"/usr"}, .upper = "/tmp", .work = "/proc"}}, PlanErrc::upper_work_apart, "OverlayMount.work"},
       {{root, OverlayMount{.lower = {"/usr"}, .upper = "/", .work = "/tmp"}}, PlanErrc::upper_work_apart, "OverlayMount.work"},
@@ -130,7 +134,8 @@ TEST_CASE("Pipelines: each wrong value is refused before anything happens, with 
   for (const Row& row : rows) {
     std::vector<Problem> problems;
     const result<Plan> plan = row.pipeline.compile({.features = KernelFeatures::linux_6_18()}, &problems);
-    INFO(static_cast<int>(row.code) << ' ' << row.field << ", step " << (row.pipeline.steps().empty() ? "" : row.pipeline.steps().back().describe()));
+    INFO(static_cast<int>(row.code) << ' ' << row.field << ", step "
+                                    << (row.pipeline.steps().empty() ? "" : row.pipeline.steps().back().describe()));
     REQUIRE(plan.has_error());
     REQUIRE(!problems.empty());
     CHECK(plan.assume_error().is(row.code));
@@ -220,15 +225,40 @@ TEST_CASE("Builder: misuse is an error of compile(), not of the child") {
          b.fchdir(fd);
        },
        PlanErrc::bad_slot},
-      {"a descriptor whose absence is allowed", [](PlanBuilder& b) { b.fchdir(b.openat(Fd::cwd(), "/", abi::o_path).allow({ENOENT}).descriptor()); }, PlanErrc::bad_slot},
-      {"five allowed errno values", [](PlanBuilder& b) { b.chdir("/").allow({1, 2, 3, 4, 5}); }, PlanErrc::bad_argument},
-      {"seven other errno values", [](PlanBuilder& b) { b.chdir("/").otherwise(b.label(), {1, 2, 3, 4, 5, 6, 7}); }, PlanErrc::bad_argument},
-      {"seven arguments", [](PlanBuilder& b) { b.syscall(400, {1, 2, 3, 4, 5, 6, 7}); }, PlanErrc::bad_argument},
+      {"a descriptor whose absence is allowed",
+       [](PlanBuilder& b) { b.fchdir(b.openat(Fd::cwd(), "/", abi::o_path).allow({ENOENT}).descriptor()); }, PlanErrc::bad_slot},
+      {"five allowed errno values",
+       [](PlanBuilder& b) {
+         b.chdir("/").allow({1, 2, 3, 4, 5});
+       },
+       PlanErrc::bad_argument},
+      {"seven other errno values",
+       [](PlanBuilder& b) {
+         b.chdir("/").otherwise(b.label(), {1, 2, 3, 4, 5, 6, 7});
+       },
+       PlanErrc::bad_argument},
+      {"seven arguments",
+       [](PlanBuilder& b) {
+         b.syscall(400, {1, 2, 3, 4, 5, 6, 7});
+       },
+       PlanErrc::bad_argument},
       {"no system call", [](PlanBuilder& b) { b.syscall(-1, {}); }, PlanErrc::bad_argument},
       {"a number where a path belongs", [](PlanBuilder& b) { b.syscall(SYS_chdir, {0x7fff0000}); }, PlanErrc::bad_argument},
-      {"too few arguments of a known call", [](PlanBuilder& b) { b.syscall(SYS_mount, {1, 2}); }, PlanErrc::bad_operation},
-      {"more bytes than there are", [](PlanBuilder& b) { b.syscall(SYS_write, {1, Value::bytes(std::as_bytes(std::span{"abc", 3})), 4000}); }, PlanErrc::bad_argument},
-      {"an unknown call", [](PlanBuilder& b) { b.syscall(999, {"text", 1}); }, PlanErrc::ok},
+      {"too few arguments of a known call",
+       [](PlanBuilder& b) {
+         b.syscall(SYS_mount, {1, 2});
+       },
+       PlanErrc::bad_operation},
+      {"more bytes than there are",
+       [](PlanBuilder& b) {
+         b.syscall(SYS_write, {1, Value::bytes(std::as_bytes(std::span{"abc", 3})), 4000});
+       },
+       PlanErrc::bad_argument},
+      {"an unknown call",
+       [](PlanBuilder& b) {
+         b.syscall(999, {"text", 1});
+       },
+       PlanErrc::ok},
       {"a NUL in a path", [](PlanBuilder& b) { b.chdir(std::string("/a\0b", 4)); }, PlanErrc::nul_byte},
       {"the working directory as a path", [](PlanBuilder& b) { b.chdir(Text::path_of(Fd::cwd())); }, PlanErrc::bad_value},
   };
@@ -265,10 +295,11 @@ TEST_CASE("first_of: the next alternative is tried up to the first operation tha
     const char* calls;
     bool fails;
   };
-  for (const Row& row : {Row{false, -1, 0, "chdir mkdirat mknodat unlinkat", false}, Row{false, SYS_chdir, EPERM, "chdir symlinkat unlinkat", false},
-                         Row{false, SYS_mkdirat, EPERM, "chdir mkdirat symlinkat unlinkat", false}, Row{false, SYS_mknodat, EPERM, "chdir mkdirat mknodat", true},
-                         Row{false, SYS_mkdirat, EACCES, "chdir mkdirat", true}, Row{true, -1, 0, "chdir fchdir mkdirat mknodat unlinkat", false},
-                         Row{true, SYS_fchdir, ENOENT, "chdir fchdir unlinkat", false}}) {
+  for (const Row& row :
+       {Row{false, -1, 0, "chdir mkdirat mknodat unlinkat", false}, Row{false, SYS_chdir, EPERM, "chdir symlinkat unlinkat", false},
+        Row{false, SYS_mkdirat, EPERM, "chdir mkdirat symlinkat unlinkat", false},
+        Row{false, SYS_mknodat, EPERM, "chdir mkdirat mknodat", true}, Row{false, SYS_mkdirat, EACCES, "chdir mkdirat", true},
+        Row{true, -1, 0, "chdir fchdir mkdirat mknodat unlinkat", false}, Row{true, SYS_fchdir, ENOENT, "chdir fchdir unlinkat", false}}) {
     const result<Plan> plan = alternatives(row.with_label).compile();
     REQUIRE(plan.has_value());
     AgreeableKernel kernel;
@@ -291,7 +322,8 @@ TEST_CASE("first_of: the next alternative is tried up to the first operation tha
 }
 
 TEST_CASE("verify: every way to damage a plan is noticed") {
-  const Pipeline pipeline{PrepareRoot{.path = "/tmp"}, MountSpec::bind("/usr", "/usr").optional_source(), WriteFile{.path = "/etc/x", .content = "x"}, EnterRoot{}};
+  const Pipeline pipeline{PrepareRoot{.path = "/tmp"}, MountSpec::bind("/usr", "/usr").optional_source(),
+                          WriteFile{.path = "/etc/x", .content = "x"}, EnterRoot{}};
   const PlanParts good = pipeline.compile({.features = KernelFeatures::linux_6_18()}).value().parts();
   REQUIRE(verify(good).has_value());
   const auto find = [&](PlanParts& parts, long number) -> Operation& {
@@ -314,22 +346,26 @@ TEST_CASE("verify: every way to damage a plan is noticed") {
       {"no such step", [](PlanParts& p) { p.operations[0].step = 99; }, PlanErrc::bad_step},
       {"prologue longer than the plan", [](PlanParts& p) { p.prologue_size = 100000; }, PlanErrc::bad_operation},
       {"string outside the data", [&](PlanParts& p) { find(p, SYS_openat).arguments[1].value = 1U << 20U; }, PlanErrc::bad_data},
-      {"string without an end", [&](PlanParts& p) {
+      {"string without an end",
+       [&](PlanParts& p) {
          find(p, SYS_openat).arguments[1].value = p.data.size() - 1;
          p.data.back() = std::byte{'x'};
-       }, PlanErrc::bad_data},
+       },
+       PlanErrc::bad_data},
       {"note outside the data", [](PlanParts& p) { p.operations[0].note = 0x7FFFFFFF; }, PlanErrc::bad_data},
       {"data that does not start with the empty string", [](PlanParts& p) { p.data[0] = std::byte{1}; }, PlanErrc::bad_data},
       {"blob not aligned", [&](PlanParts& p) { find(p, SYS_openat2).arguments[2].value += 1; }, PlanErrc::bad_data},
       {"blob smaller than the size given", [&](PlanParts& p) { find(p, SYS_openat2).arguments[2].size = 8; }, PlanErrc::bad_argument},
-      {"an address of the process instead of a blob", [&](PlanParts& p) { find(p, SYS_openat2).arguments[2].source = ArgumentSource::immediate; }, PlanErrc::bad_argument},
+      {"an address of the process instead of a blob",
+       [&](PlanParts& p) { find(p, SYS_openat2).arguments[2].source = ArgumentSource::immediate; }, PlanErrc::bad_argument},
       {"slot that is not there", [&](PlanParts& p) { find(p, SYS_fchdir).arguments[0].slot = 5000; }, PlanErrc::bad_slot},
       {"result slot that is not there", [&](PlanParts& p) { find(p, SYS_openat).result = 5000; }, PlanErrc::bad_slot},
       {"descriptor call without a result", [&](PlanParts& p) { find(p, SYS_openat).result = no_slot; }, PlanErrc::bad_operation},
       {"root slot that is not there", [](PlanParts& p) { p.root_slot = 5000; }, PlanErrc::bad_slot},
       {"jump to itself", [&](PlanParts& p) { p.operations[3].next = 3; }, PlanErrc::bad_jump},
       {"jump backwards", [&](PlanParts& p) { p.operations[3].next = 0; }, PlanErrc::bad_jump},
-      {"jump beyond the end", [&](PlanParts& p) { p.operations[3].next = static_cast<std::uint32_t>(p.operations.size() + 1); }, PlanErrc::bad_jump},
+      {"jump beyond the end", [&](PlanParts& p) { p.operations[3].next = static_cast<std::uint32_t>(p.operations.size() + 1); },
+       PlanErrc::bad_jump},
       {"alternative without a target", [](PlanParts& p) { p.operations[0].otherwise[0] = ENOENT; }, PlanErrc::bad_jump},
       {"alternative backwards, its errno not in the first place",
        [](PlanParts& p) {
@@ -347,19 +383,24 @@ TEST_CASE("verify: every way to damage a plan is noticed") {
          find(p, SYS_openat).allowed[3] = ENOENT;
        },
        PlanErrc::bad_slot},
-      {"mark of a hole cut off", [&](PlanParts& p) {
+      {"mark of a hole cut off",
+       [&](PlanParts& p) {
          Argument& text = find(p, SYS_openat).arguments[1];
          text.source = ArgumentSource::text;
          text.value = p.data.size();
          for (const char c : {'/', '\1', '\0'}) p.data.push_back(static_cast<std::byte>(c));
-       }, PlanErrc::bad_data},
-      {"hole of a slot that is not there", [&](PlanParts& p) {
+       },
+       PlanErrc::bad_data},
+      {"hole of a slot that is not there",
+       [&](PlanParts& p) {
          Argument& text = find(p, SYS_openat).arguments[1];
          text.source = ArgumentSource::text;
          text.value = p.data.size();
          for (const int c : {1, 0xFF, 0xFF, 0}) p.data.push_back(static_cast<std::byte>(c));
-       }, PlanErrc::bad_slot},
-      {"listmount with more room promised than there is", [&](PlanParts& p) {
+       },
+       PlanErrc::bad_slot},
+      {"listmount with more room promised than there is",
+       [&](PlanParts& p) {
          Operation op;
          op.number = 458;
          op.step = 0;
@@ -370,18 +411,23 @@ TEST_CASE("verify: every way to damage a plan is noticed") {
          op.arguments[2].value = 64;  // numbers of 8 bytes each
          p.data.resize(p.data.size() + 256);
          p.operations.push_back(op);
-       }, PlanErrc::bad_argument},
-      {"user function without an address", [](PlanParts& p) {
+       },
+       PlanErrc::bad_argument},
+      {"user function without an address",
+       [](PlanParts& p) {
          p.operations[0] = Operation{};
          p.operations[0].kind = OperationKind::user_function;
          p.operations[0].step = 0;
          p.operations[0].argument_count = 2;
-       }, PlanErrc::bad_argument},
-      {"a walk without a result", [](PlanParts& p) {
+       },
+       PlanErrc::bad_argument},
+      {"a walk without a result",
+       [](PlanParts& p) {
          for (Operation& op : p.operations) {
            if (op.kind == OperationKind::open_in_root) op.result = no_slot;
          }
-       }, PlanErrc::bad_argument},
+       },
+       PlanErrc::bad_argument},
   };
   for (const Row& row : rows) {
     INFO(row.what);
@@ -395,7 +441,8 @@ TEST_CASE("verify: every way to damage a plan is noticed") {
 }
 
 TEST_CASE("verify: a plan damaged at random is refused, or harmless to the process that runs it") {
-  const PlanParts good = Pipeline{PrepareRoot{.path = "/tmp"}, DeviceSetup{}, EnterRoot{}}.compile({.features = KernelFeatures::linux_6_18()}).value().parts();
+  const PlanParts good =
+      Pipeline{PrepareRoot{.path = "/tmp"}, DeviceSetup{}, EnterRoot{}}.compile({.features = KernelFeatures::linux_6_18()}).value().parts();
   std::minstd_rand random{99};
   std::size_t accepted = 0;
   for (int i = 0; i < 20000; ++i) {
@@ -450,8 +497,9 @@ TEST_CASE("host_path: texts of paths") {
     const char* relative;
     const char* parent;
   };
-  for (const Row& row : {Row{"/", "/", ".", "/"}, Row{"", "", ".", "/"}, Row{"//srv/./a/", "/srv/a", "srv/a", "/srv"}, Row{"a//b/.", "a/b", "a/b", "a"}, Row{".", ".", ".", "/"},
-                         Row{"/srv", "/srv", "srv", "/"}, Row{"/..", "/..", "..", "/"}, Row{"/a/../b", "/a/../b", "a/../b", "/a/.."}, Row{"///", "/", ".", "/"}}) {
+  for (const Row& row : {Row{"/", "/", ".", "/"}, Row{"", "", ".", "/"}, Row{"//srv/./a/", "/srv/a", "srv/a", "/srv"},
+                         Row{"a//b/.", "a/b", "a/b", "a"}, Row{".", ".", ".", "/"}, Row{"/srv", "/srv", "srv", "/"},
+                         Row{"/..", "/..", "..", "/"}, Row{"/a/../b", "/a/../b", "a/../b", "/a/.."}, Row{"///", "/", ".", "/"}}) {
     INFO('"' << row.path << '"');
     CHECK(host_path::normalized(row.path) == row.normalized);
     CHECK(host_path::relative_to_root(row.path) == row.relative);
@@ -509,22 +557,34 @@ TEST_CASE("Execution: interrupted calls are made again, a short write is an erro
 
 TEST_CASE("Plan::needs: capabilities, the Linux version and descriptors") {
   const PrepareRoot root{.path = "/tmp", .propagation = Propagation::private_};
-  const Needs devices = Pipeline{root, DeviceSetup{.method = DeviceMethod::mknod}, EnterRoot{.allow_move = false}}.compile({.features = KernelFeatures::none()}).value().needs();
+  const Needs devices = Pipeline{root, DeviceSetup{.method = DeviceMethod::mknod}, EnterRoot{.allow_move = false}}
+                            .compile({.features = KernelFeatures::none()})
+                            .value()
+                            .needs();
   CHECK(devices.capabilities == std::vector<Capability>{Capability::sys_admin, Capability::mknod});
   CHECK(devices.linux_version.empty());
   CHECK(Pipeline{root, MountSpec::proc()}.compile({.features = KernelFeatures::linux_5_4()}).value().needs().linux_version == "5.2");
-  CHECK(Pipeline{root, MountSpec::bind("/usr", "/usr").with({.ro = Setting::set})}.compile({.features = KernelFeatures::linux_6_18()}).value().needs().linux_version == "5.12");
-  CHECK(Pipeline{root, EnterRoot{}}.compile().value().needs().capabilities == std::vector<Capability>{Capability::sys_admin, Capability::sys_chroot});
+  CHECK(Pipeline{root, MountSpec::bind("/usr", "/usr").with({.ro = Setting::set})}
+            .compile({.features = KernelFeatures::linux_6_18()})
+            .value()
+            .needs()
+            .linux_version == "5.12");
+  CHECK(Pipeline{root, EnterRoot{}}.compile().value().needs().capabilities ==
+        std::vector<Capability>{Capability::sys_admin, Capability::sys_chroot});
   CHECK(Pipeline{Lowered{[](PlanBuilder& b) { b.chdir("/"); }}}.compile().value().needs() == Needs{});
   const Needs one_at_a_time = Pipeline{Lowered{[](PlanBuilder& b) {
                                 for (int i = 0; i < 10; ++i) b.close(b.openat(Fd::cwd(), "/", abi::o_path));
-                              }}}.compile().value().needs();
+                              }}}.compile()
+                                  .value()
+                                  .needs();
   CHECK(one_at_a_time.descriptors == 1);
 }
 
 TEST_CASE("compile: the canonical container costs less than 100 KB of allocations, on every kernel") {
-  for (const KernelFeatures& features : {KernelFeatures::linux_6_18(), KernelFeatures::linux_6_1(), KernelFeatures::linux_5_4(), KernelFeatures::none()}) {
-    const Pipeline pipeline{PrepareRoot{.path = "/tmp"}, MountSpec::proc(), MountSpec::sysfs(), DeviceSetup{}, EnterRoot{}, RemountReadonly{}};
+  for (const KernelFeatures& features :
+       {KernelFeatures::linux_6_18(), KernelFeatures::linux_6_1(), KernelFeatures::linux_5_4(), KernelFeatures::none()}) {
+    const Pipeline pipeline{
+        PrepareRoot{.path = "/tmp"}, MountSpec::proc(), MountSpec::sysfs(), DeviceSetup{}, EnterRoot{}, RemountReadonly{}};
     const std::size_t before = allocated;
     const result<Plan> plan = pipeline.compile({.features = features});
     const std::size_t bytes = allocated - before;

@@ -44,7 +44,9 @@ struct Answer {
   dev_t device = 0;
   ino_t inode = 0;
   std::string where{};
-  bool operator==(const Answer& other) const { return (error != 0) == (other.error != 0) && device == other.device && inode == other.inode; }
+  bool operator==(const Answer& other) const {
+    return (error != 0) == (other.error != 0) && device == other.device && inode == other.inode;
+  }
 };
 
 Answer look_at(int fd) {
@@ -147,8 +149,7 @@ void grow(Random& random, const Tree& tree) {
         if (fd >= 0) ::close(fd);
         break;
       }
-      default:
-        (void)::symlink(random_path(random, tree).c_str(), place.c_str());
+      default: (void)::symlink(random_path(random, tree).c_str(), place.c_str());
     }
   }
 }
@@ -163,16 +164,53 @@ TEST_CASE("open_in_root: the walk and openat2 give the same answer for a table o
   fs::create_directories(root + '/' + std::string(255, 'n'));
   REQUIRE(::mkfifo((root + "/fifo").c_str(), 0644) == 0);
   REQUIRE(::close(::open((root + "/file").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)) == 0);
-  const std::vector<std::pair<std::string, std::string>> links{
-      {"abs", "/dir"},          {"rel", "dir/sub"},  {"climb", "../../../.."},        {"climb-in", "../../dir"},     {"dangling", "nowhere"},  {"self", "self"},
-      {"ping", "pong"},         {"pong", "ping"},    {"to-file", "file"},             {"file-slash", "file/"},       {"dir-slash", "dir/"},    {"dir-dot", "dir/."},
-      {"dir/up", ".."},         {"dir/upup", "../.."}, {"outside", tree.outside()},   {"root", "/"},                 {"dots", "./././dir/../dir"}, {"file-dot", "file/."},
-      {"file-up", "file/.."},   {"dangling-slash", "nowhere/"}, {"long", std::string(200, '/') + "dir"}, {"to-link", "abs"}, {"up-abs", "dir/../abs/sub"}};
+  const std::vector<std::pair<std::string, std::string>> links{{"abs", "/dir"},
+                                                               {"rel", "dir/sub"},
+                                                               {"climb", "../../../.."},
+                                                               {"climb-in", "../../dir"},
+                                                               {"dangling", "nowhere"},
+                                                               {"self", "self"},
+                                                               {"ping", "pong"},
+                                                               {"pong", "ping"},
+                                                               {"to-file", "file"},
+                                                               {"file-slash", "file/"},
+                                                               {"dir-slash", "dir/"},
+                                                               {"dir-dot", "dir/."},
+                                                               {"dir/up", ".."},
+                                                               {"dir/upup", "../.."},
+                                                               {"outside", tree.outside()},
+                                                               {"root", "/"},
+                                                               {"dots", "./././dir/../dir"},
+                                                               {"file-dot", "file/."},
+                                                               {"file-up", "file/.."},
+                                                               {"dangling-slash", "nowhere/"},
+                                                               {"long", std::string(200, '/') + "dir"},
+                                                               {"to-link", "abs"},
+                                                               {"up-abs", "dir/../abs/sub"}};
   for (const auto& [name, target] : links) REQUIRE(::symlink(target.c_str(), (root + '/' + name).c_str()) == 0);
-  for (int i = 0; i < 45; ++i) REQUIRE(::symlink(i == 0 ? "dir" : ("chain" + std::to_string(i - 1)).c_str(), (root + "/chain" + std::to_string(i)).c_str()) == 0);
+  for (int i = 0; i < 45; ++i)
+    REQUIRE(::symlink(i == 0 ? "dir" : ("chain" + std::to_string(i - 1)).c_str(), (root + "/chain" + std::to_string(i)).c_str()) == 0);
 
-  std::vector<std::string> paths{".", "..", "/", "dir", "dir/sub", "dir/../dir/sub/..", "file", "file/x", "fifo", "none", "none/x", std::string(255, 'n'), std::string(256, 'n'),
-                                 "dir/sub/../../../../dir", "chain38", "chain39", "chain40", "chain44", "chain20/../chain18", std::string(4000, '/') + "dir"};
+  std::vector<std::string> paths{".",
+                                 "..",
+                                 "/",
+                                 "dir",
+                                 "dir/sub",
+                                 "dir/../dir/sub/..",
+                                 "file",
+                                 "file/x",
+                                 "fifo",
+                                 "none",
+                                 "none/x",
+                                 std::string(255, 'n'),
+                                 std::string(256, 'n'),
+                                 "dir/sub/../../../../dir",
+                                 "chain38",
+                                 "chain39",
+                                 "chain40",
+                                 "chain44",
+                                 "chain20/../chain18",
+                                 std::string(4000, '/') + "dir"};
   for (const auto& [name, target] : links) {
     for (const char* tail : {"", "/.", "/..", "/sub", "/x", "/../dir"}) paths.push_back(name + tail);
   }
@@ -181,7 +219,8 @@ TEST_CASE("open_in_root: the walk and openat2 give the same answer for a table o
     for (const std::string& path : paths) {
       const Answer kernel = by_openat2(root, host_path::relative_to_root(path), flags | abi::o_cloexec);
       const Answer walk = by_walk(root, path, {.flags = flags | abi::o_cloexec});
-      INFO(path.substr(0, 80) << ", flags " << flags << ": openat2 " << kernel.error << ' ' << kernel.where << ", walk " << walk.error << ' ' << walk.where);
+      INFO(path.substr(0, 80) << ", flags " << flags << ": openat2 " << kernel.error << ' ' << kernel.where << ", walk " << walk.error
+                              << ' ' << walk.where);
       CHECK(walk == kernel);
       if (kernel.error != 0 && path.size() < 1000) CHECK(walk.error == kernel.error);
       found += kernel.error == 0 ? 1 : 0;
@@ -200,14 +239,16 @@ TEST_CASE("open_in_root: the walk and openat2 give the same answer in random tre
     grow(random, tree);
     for (int i = 0; i < 100; ++i) {
       const std::string path = random_path(random, tree);
-      const std::uint64_t flags = abi::o_path | abi::o_cloexec | (pick(random, 3) == 0 ? abi::o_nofollow : 0) | (pick(random, 3) == 0 ? abi::o_directory : 0);
+      const std::uint64_t flags =
+          abi::o_path | abi::o_cloexec | (pick(random, 3) == 0 ? abi::o_nofollow : 0) | (pick(random, 3) == 0 ? abi::o_directory : 0);
       const std::string given = host_path::relative_to_root(path);  // as the builder does; links in the tree keep their spelling
       const Answer kernel = by_openat2(tree.root(), given, flags);
       const Answer walk = by_walk(tree.root(), path, {.flags = flags});
       compared += 1;
       found += kernel.error == 0 ? 1 : 0;
       if (walk == kernel && walk.error == kernel.error) continue;
-      INFO("round " << round << ", " << path << ", flags " << flags << ": openat2 " << kernel.error << ' ' << kernel.where << ", walk " << walk.error << ' ' << walk.where);
+      INFO("round " << round << ", " << path << ", flags " << flags << ": openat2 " << kernel.error << ' ' << kernel.where << ", walk "
+                    << walk.error << ' ' << walk.where);
       CHECK(walk == kernel);
       CHECK(walk.error == kernel.error);
     }

@@ -13,7 +13,8 @@ class PlanBuilder;
 // Three ways to enter the new root, and EnterRoot, which chooses. After any of them the working directory is the new "/", and no
 // path of the host can be used any more.
 
-// pivot_root(".", ".") stacks the old root on the new one; umount2(".", MNT_DETACH) then drops it, with all mounts of the host, in one call.
+// pivot_root(".", ".") stacks the old root on the new one; umount2(".", MNT_DETACH) then drops it, with all mounts of the host, in one
+// call.
 //
 // Needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace. The new root must be the root of a mount (PrepareRoot). Errors:
 // EINVAL for a new root that is no mount, a shared parent, an initramfs root (before Linux 7.0), or a chroot; EBUSY if it is the current
@@ -24,8 +25,9 @@ struct PivotRoot {
   ROOTPREP_EXPORT std::string describe() const;
 };
 
-// Moves the new root over "/" and calls chroot(2): for an initramfs root, which cannot be pivoted. The host's mounts stay below it, so every full
-// procfs and sysfs of the host is unmounted or covered first: a process that finds its way below would control the host through them.
+// Moves the new root over "/" and calls chroot(2): for an initramfs root, which cannot be pivoted. The host's mounts stay below it, so
+// every full procfs and sysfs of the host is unmounted or covered first: a process that finds its way below would control the host through
+// them.
 //
 // Needs CAP_SYS_ADMIN and CAP_SYS_CHROOT there, and a /proc to find the mounts. Source: mount(2) MS_MOVE, chroot(2), the kernel's
 // Documentation/filesystems/ramfs-rootfs-initramfs.rst.

@@ -34,8 +34,8 @@ struct MakeSymlink {
   ROOTPREP_EXPORT std::string describe() const;
 };
 
-// WriteFile{.path = "/etc/hostname", .content = "box\n"}. A new file takes the place of what the image has there (a file, a link, a device node of a
-// hostile image, never a directory: EISDIR): nothing of the image is opened or followed.
+// WriteFile{.path = "/etc/hostname", .content = "box\n"}. A new file takes the place of what the image has there (a file, a link, a device
+// node of a hostile image, never a directory: EISDIR): nothing of the image is opened or followed.
 struct WriteFile {
   std::string path{};
   std::string content{};      // any bytes; part of the plan

@@ -36,7 +36,9 @@ struct MountAttributes {
     return bit(ro, Setting::set, abi::mount_attr_rdonly) | bit(nosuid, Setting::set, abi::mount_attr_nosuid) |
            bit(nodev, Setting::set, abi::mount_attr_nodev) | bit(noexec, Setting::set, abi::mount_attr_noexec) |
            bit(nosymfollow, Setting::set, abi::mount_attr_nosymfollow) | bit(nodiratime, Setting::set, abi::mount_attr_nodiratime) |
-           (atime == Atime::noatime ? abi::mount_attr_noatime : atime == Atime::strictatime ? abi::mount_attr_strictatime : 0);
+           (atime == Atime::noatime       ? abi::mount_attr_noatime
+            : atime == Atime::strictatime ? abi::mount_attr_strictatime
+                                          : 0);
   }
   constexpr std::uint64_t attr_clr() const noexcept {
     return bit(ro, Setting::clear, abi::mount_attr_rdonly) | bit(nosuid, Setting::clear, abi::mount_attr_nosuid) |
@@ -56,7 +58,8 @@ struct MountAttributes {
   static constexpr std::uint64_t bit(Setting setting, Setting wanted, std::uint64_t flag) noexcept { return setting == wanted ? flag : 0; }
   constexpr std::uint64_t mount_flags(Setting wanted) const noexcept {
     return bit(ro, wanted, abi::ms_rdonly) | bit(nosuid, wanted, abi::ms_nosuid) | bit(nodev, wanted, abi::ms_nodev) |
-           bit(noexec, wanted, abi::ms_noexec) | bit(nosymfollow, wanted, abi::ms_nosymfollow) | bit(nodiratime, wanted, abi::ms_nodiratime);
+           bit(noexec, wanted, abi::ms_noexec) | bit(nosymfollow, wanted, abi::ms_nosymfollow) |
+           bit(nodiratime, wanted, abi::ms_nodiratime);
   }
   constexpr std::uint64_t atime_mount_flag() const noexcept {
     switch (atime) {

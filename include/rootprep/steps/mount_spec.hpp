@@ -29,15 +29,15 @@ struct TmpfsOptions {
 };
 
 struct ProcOptions {
-  std::string hidepid{};  // "off", "noaccess", "invisible", "ptraceable" (Linux 5.8), or "0".."2","4"
+  std::string hidepid{};   // "off", "noaccess", "invisible", "ptraceable" (Linux 5.8), or "0".."2","4"
   bool only_pids = false;  // subset=pid (Linux 5.8)
   bool operator==(const ProcOptions&) const = default;
 };
 
 struct DevptsOptions {
-  std::uint32_t mode = 0620;             // of a slave
-  std::uint32_t ptmx_mode = 0666;        // of its ptmx; the kernel's default 0000 lets nobody in
-  std::optional<std::uint32_t> gid{};    // group of a slave; 5 is "tty" on most systems. Must be mapped in a user namespace.
+  std::uint32_t mode = 0620;           // of a slave
+  std::uint32_t ptmx_mode = 0666;      // of its ptmx; the kernel's default 0000 lets nobody in
+  std::optional<std::uint32_t> gid{};  // group of a slave; 5 is "tty" on most systems. Must be mapped in a user namespace.
   bool operator==(const DevptsOptions&) const = default;
 };
 
@@ -63,15 +63,15 @@ struct DevptsOptions {
 // Source: mount(2), fsopen(2), open_tree(2), move_mount(2), mount_setattr(2); the man page of each file system.
 struct MountSpec {
   std::string target{};
-  std::string type{};     // empty: a bind
-  std::string source{};   // a bind: absolute path of the host; else what mountinfo shows as the source
+  std::string type{};          // empty: a bind
+  std::string source{};        // a bind: absolute path of the host; else what mountinfo shows as the source
   int source_descriptor = -1;  // a bind by a descriptor that the caller holds, see bind_descriptor()
   bool recursive = true;       // a bind: with the mounts below the source
   std::vector<FilesystemOption> options{};
   MountAttributes attributes{};
-  bool attributes_recursive = false;  // on all mounts of the tree, not only the topmost (Linux 5.12)
+  bool attributes_recursive = false;            // on all mounts of the tree, not only the topmost (Linux 5.12)
   Propagation propagation = Propagation::keep;  // recursive with `recursive`
-  bool optional = false;  // a source that does not exist is not an error: the mount is skipped and reported
+  bool optional = false;                        // a source that does not exist is not an error: the mount is skipped and reported
 
   bool operator==(const MountSpec&) const = default;
 
@@ -81,8 +81,8 @@ struct MountSpec {
     spec.target = std::move(target);
     return spec;
   }
-  // A descriptor of the caller: of a directory, a file, a device, a socket, a fifo. Opened in the mount namespace in which the plan runs; or
-  // a detached mount (open_tree(2) with OPEN_TREE_CLONE, fsmount(2)), which also passes into another namespace: a plain descriptor does
+  // A descriptor of the caller: of a directory, a file, a device, a socket, a fifo. Opened in the mount namespace in which the plan runs;
+  // or a detached mount (open_tree(2) with OPEN_TREE_CLONE, fsmount(2)), which also passes into another namespace: a plain descriptor does
   // not (EINVAL). The caller keeps it open until the plan has run.
   static MountSpec bind_descriptor(int descriptor, std::string target) {
     MountSpec spec;
@@ -98,11 +98,11 @@ struct MountSpec {
     spec.options = std::move(options);
     return spec;
   }
-  ROOTPREP_EXPORT static MountSpec tmpfs(std::string target, TmpfsOptions options = {});       // nosuid, nodev
-  ROOTPREP_EXPORT static MountSpec proc(std::string target = "/proc", ProcOptions options = {});  // nosuid, nodev, noexec
-  ROOTPREP_EXPORT static MountSpec sysfs(std::string target = "/sys");                          // ro, nosuid, nodev, noexec
+  ROOTPREP_EXPORT static MountSpec tmpfs(std::string target, TmpfsOptions options = {});                 // nosuid, nodev
+  ROOTPREP_EXPORT static MountSpec proc(std::string target = "/proc", ProcOptions options = {});         // nosuid, nodev, noexec
+  ROOTPREP_EXPORT static MountSpec sysfs(std::string target = "/sys");                                   // ro, nosuid, nodev, noexec
   ROOTPREP_EXPORT static MountSpec devpts(std::string target = "/dev/pts", DevptsOptions options = {});  // nosuid, noexec
-  ROOTPREP_EXPORT static MountSpec mqueue(std::string target = "/dev/mqueue");                  // nosuid, nodev, noexec
+  ROOTPREP_EXPORT static MountSpec mqueue(std::string target = "/dev/mqueue");                           // nosuid, nodev, noexec
 
   // The same with one thing changed.
   MountSpec with(MountAttributes changed) const {

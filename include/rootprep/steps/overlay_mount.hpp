@@ -16,7 +16,7 @@ class PlanBuilder;
 
 // Upper and work directory on a tmpfs below the overlay: gone with the mount namespace.
 struct EphemeralUpper {
-  std::uint64_t size = 0;     // bytes; 0: half of the memory
+  std::uint64_t size = 0;  // bytes; 0: half of the memory
   // Of the root directory of the tree: the kernel takes it from the upper directory, not from the lower ones.
   std::uint32_t mode = 0755;  // octal, exactly
   std::uint32_t uid = 0;
@@ -50,12 +50,12 @@ struct OverlayMount {
   bool create_upper_and_work = false;  // mkdir(2) 0755 and 0700, if missing; their parents must exist
   std::string target = "/";
 
-  std::optional<bool> userxattr{};     // default: in a user namespace
-  bool volatile_upper = false;         // no sync at all: the upper is lost in a crash (Linux 5.10)
-  std::optional<bool> metacopy{};      // not set: the kernel's own default
+  std::optional<bool> userxattr{};  // default: in a user namespace
+  bool volatile_upper = false;      // no sync at all: the upper is lost in a crash (Linux 5.10)
+  std::optional<bool> metacopy{};   // not set: the kernel's own default
   std::optional<bool> redirect_dir{};
   std::optional<bool> index{};
-  std::optional<std::string> xino{};   // "on", "off", "auto"
+  std::optional<std::string> xino{};  // "on", "off", "auto"
   MountAttributes attributes{};
 
   bool operator==(const OverlayMount&) const = default;

@@ -16,8 +16,8 @@ class PlanBuilder;
 //   RemountReadonly{}                                                    // the root's own mount
 //   RemountReadonly{.recursive = true, .writable = {"/tmp", "/var/log"}}  // and everything below, but for two places
 //
-// A path that is not the root of a mount gets a mount of its own first. Places in `writable` stay as they were: they are cloned before and put
-// back on top. With mount_setattr(2) only the read-only flag is added: flags that an outer user namespace has locked stay. `recursive`
+// A path that is not the root of a mount gets a mount of its own first. Places in `writable` stay as they were: they are cloned before and
+// put back on top. With mount_setattr(2) only the read-only flag is added: flags that an outer user namespace has locked stay. `recursive`
 // needs Linux 5.12, and is refused without it rather than done by half.
 //
 // Needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace. Errors: EBUSY if a file is open for writing there; ENOENT.

@@ -41,9 +41,9 @@ struct KernelProfile {
   int version = 6018;  // 1000 * major + minor
 
   // Differences that are not a missing call, named.
-  bool unshare_forgets_unbindable = true;       // 6.17 and 6.18: a copied namespace's unbindable mounts become private
-  bool lock_moves_when_tucked = false;          // 7.x
-  bool set_group_refuses_unbindable = false;    // 7.x
+  bool unshare_forgets_unbindable = true;          // 6.17 and 6.18: a copied namespace's unbindable mounts become private
+  bool lock_moves_when_tucked = false;             // 7.x
+  bool set_group_refuses_unbindable = false;       // 7.x
   bool pivot_root_checks_permission_first = true;  // 7.x looks both paths up first
 
   static KernelProfile linux_5_4();
@@ -74,8 +74,8 @@ class FakeProcess : public TypedKernel {
   int getpid() const;  // as it sees itself: 1 for the first process of a pid namespace
   // Ids of this process's user namespace: `count` ids from `inside` on are `outside`... in the parent namespace.
   void map_ids(unsigned inside, unsigned outside, unsigned count);
-  void set_ids(unsigned uid, unsigned gid);                    // as seen in the initial user namespace
-  void set_capabilities(std::uint64_t bits);                   // bit n: capability n of capabilities(7)
+  void set_ids(unsigned uid, unsigned gid);   // as seen in the initial user namespace
+  void set_capabilities(std::uint64_t bits);  // bit n: capability n of capabilities(7)
 
   // /proc/self/mountinfo, byte for byte in the kernel's format.
   std::string mountinfo() const;

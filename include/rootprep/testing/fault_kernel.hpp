@@ -33,8 +33,8 @@ class FaultKernel final : public Kernel {
   void fail_nth(std::string_view system_call, std::uint64_t n, int error_number);
   void fail_all(std::string_view system_call, int error_number);  // a kernel without this call: ENOSYS
   void fail_when(Predicate predicate, int error_number);
-  // The process is killed before the n-th call. With linux_kernel() inside it really is (SIGKILL to itself); with another kernel every later
-  // call answers -ESRCH and has no effect, and killed() is true.
+  // The process is killed before the n-th call. With linux_kernel() inside it really is (SIGKILL to itself); with another kernel every
+  // later call answers -ESRCH and has no effect, and killed() is true.
   void kill_at(std::uint64_t n);
 
   long call(const SysCall& call) noexcept override;
@@ -46,11 +46,11 @@ class FaultKernel final : public Kernel {
 
  private:
   struct Fault {
-    std::uint64_t at = 0;       // of all calls, or of those of `number`; 0: every one
+    std::uint64_t at = 0;  // of all calls, or of those of `number`; 0: every one
     bool and_after = false;
     bool kill = false;
-    long number = -1;           // -1: any
-    std::uint64_t seen = 0;     // calls of `number` so far
+    long number = -1;        // -1: any
+    std::uint64_t seen = 0;  // calls of `number` so far
     Predicate predicate{};
     int error_number = 0;
   };

@@ -38,15 +38,15 @@ struct SweepOptions {
 struct SweepFinding {
   std::uint64_t call = 0;  // counted from 1
   std::string system_call{};
-  int error_number = 0;    // 0: killed there
-  std::string what{};      // what is wrong: a swallowed error, a wrong operation, something left behind
+  int error_number = 0;  // 0: killed there
+  std::string what{};    // what is wrong: a swallowed error, a wrong operation, something left behind
 };
 
 struct SweepResult {
   std::uint64_t runs = 0;
-  std::uint64_t calls = 0;       // of the plan, when nothing fails
-  std::uint64_t fallbacks = 0;   // runs that took a documented other way
-  std::uint64_t failures = 0;    // runs that ended with an error
+  std::uint64_t calls = 0;      // of the plan, when nothing fails
+  std::uint64_t fallbacks = 0;  // runs that took a documented other way
+  std::uint64_t failures = 0;   // runs that ended with an error
   std::vector<SweepFinding> findings{};
   bool ok() const noexcept { return findings.empty(); }
   std::string to_text() const;
@@ -69,8 +69,10 @@ struct FakeSweepWorlds {
 //   REQUIRE(result.ok());
 //
 // A run is right if it ends with an error that names the faulty call and its errno, or goes another way that the plan documents (allow,
-// otherwise, a bounded retry) and reports it; and if nothing is left behind on the host, in all cases. Without a fault the plan must succeed.
-SweepResult sweep_faults(const Plan& plan, const std::function<std::unique_ptr<SweepWorld>()>& make_world, const SweepOptions& options = {});
+// otherwise, a bounded retry) and reports it; and if nothing is left behind on the host, in all cases. Without a fault the plan must
+// succeed.
+SweepResult sweep_faults(const Plan& plan, const std::function<std::unique_ptr<SweepWorld>()>& make_world,
+                         const SweepOptions& options = {});
 
 // The same in memory:
 //

@@ -2,6 +2,7 @@
 // Copyright The rootprep authors
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
+
 #include <rootprep/execution.hpp>
 #include <rootprep/pipeline.hpp>
 #include <rootprep/steps.hpp>

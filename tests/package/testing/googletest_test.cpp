@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The rootprep authors
 #include <gtest/gtest.h>
+
 #include <rootprep/execution.hpp>
 #include <rootprep/pipeline.hpp>
 #include <rootprep/steps.hpp>
