@@ -272,6 +272,13 @@ std::string errno_name(int error_number) {
   return "errno " + std::to_string(error_number);
 }
 
+int errno_number(std::string_view name) noexcept {
+  for (const Name& known : error_names) {
+    if (known.text == name) return static_cast<int>(known.value);
+  }
+  return 0;
+}
+
 std::string errno_words(int error_number) { return std::generic_category().message(error_number); }
 
 std::string_view system_call_name(long number) noexcept {

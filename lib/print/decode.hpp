@@ -16,6 +16,8 @@ namespace rootprep::print {
 
 // "EINVAL"; a number without a name: "errno 4095".
 std::string errno_name(int error_number);
+// The number of "EINVAL"; 0: no such name.
+int errno_number(std::string_view name) noexcept;
 // "Invalid argument", as strerror(3).
 std::string errno_words(int error_number);
 

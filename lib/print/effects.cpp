@@ -93,7 +93,7 @@ struct Object {
 
 class Interpreter {
  public:
-  explicit Interpreter(const Plan& plan) : plan_(plan), slots_(plan.slot_count()) {}
+  explicit Interpreter(const Plan& plan) : plan_(plan), slots_(plan.slot_count()), walked_(plan.operations().size()) {}
 
   Effects run() {
     cwd_ = process_root_ = Place{Place::Base::host, "/"};
@@ -554,13 +554,18 @@ class Interpreter {
   }
   void walk_directory_kind(const Operation& op, std::uint32_t i, const Place& target) {
     const std::uint32_t begin = file_on_directory(op, i);
-    if (begin == no_operation) return;
+    if (begin == no_operation || walked_[begin]) return;
+    walked_[begin] = true;
     const std::uint32_t end = end_of_other_way(op, i);
+    constexpr int deepest = 16;  // a plan from elsewhere could nest them without end
+    if (depth_ == deepest) return;
+    depth_ += 1;
     const std::vector<Object> slots = slots_;
     const std::vector<Range> ranges = ranges_;
     std::erase_if(ranges_, [&](const Range& range) { return range.condition == Condition{Condition::Kind::is_no_directory, target}; });
     ranges_.push_back({{Condition::Kind::is_directory, target}, end});
     walk(begin, end);
+    depth_ -= 1;
     slots_ = slots;
     ranges_ = ranges;
   }
@@ -655,6 +660,8 @@ class Interpreter {
 
   const Plan& plan_;
   std::vector<Object> slots_;
+  std::vector<bool> walked_;  // ways for another kind of target, by their first operation
+  int depth_ = 0;
   std::vector<Range> ranges_{};
   Place cwd_{};
   Place process_root_{};
@@ -690,6 +697,9 @@ std::string propagation_word(std::uint64_t propagation) {
   return (propagation & abi::ms_unbindable) != 0 ? "unbindable" : "";
 }
 
-bool is_at_or_below(const std::string& path, const std::string& top) { return host_path::is_below(path, top); }
+bool is_at_or_below(std::string_view path, std::string_view top) noexcept {
+  if (top.empty() || top == "/") return path.starts_with('/');
+  return path.starts_with(top) && (path.size() == top.size() || path[top.size()] == '/');
+}
 
 }  // namespace rootprep::print

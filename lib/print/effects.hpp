@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -101,7 +102,7 @@ Effects effects_of(const Plan& plan);
 std::vector<std::string> attribute_words(std::uint64_t set, std::uint64_t clear);
 std::string propagation_word(std::uint64_t propagation);
 
-// Is `path` the directory `top` or below it?
-bool is_at_or_below(const std::string& path, const std::string& top);
+// Is `path` the directory `top` or below it? Both as a Place has them: absolute, without "..", doubled or last slashes.
+bool is_at_or_below(std::string_view path, std::string_view top) noexcept;
 
 }  // namespace rootprep::print

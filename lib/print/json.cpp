@@ -162,13 +162,6 @@ std::optional<std::uint64_t> parse_mode(std::string_view text) {
   return bits ? std::optional{type | *bits} : std::nullopt;
 }
 
-int errno_of(std::string_view name) {
-  for (int i = 1; i < 256; ++i) {
-    if (print::errno_name(i) == name) return i;
-  }
-  return 0;
-}
-
 // --- bytes as text ---
 
 bool is_utf8(std::string_view text) noexcept {
@@ -346,7 +339,7 @@ Json errno_values(std::span<const std::uint8_t> error_numbers) {
   for (const std::uint8_t error_number : error_numbers) {
     if (error_number == 0) continue;
     const std::string name = print::errno_name(error_number);
-    names.push_back(errno_of(name) == error_number ? Json(name) : Json(error_number));
+    names.push_back(print::errno_number(name) == error_number ? Json(name) : Json(error_number));
   }
   return names;
 }
@@ -572,7 +565,7 @@ class Reader {
     for (const Json& entry : *value) {
       std::uint8_t error_number = 0;
       if (entry.is_string()) {
-        error_number = static_cast<std::uint8_t>(errno_of(entry.get<std::string>()));
+        error_number = static_cast<std::uint8_t>(print::errno_number(entry.get<std::string>()));
       } else if (!number(&entry, error_number)) {
         return false;
       }

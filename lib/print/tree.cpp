@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "print/decode.hpp"
@@ -27,12 +29,15 @@ struct Mount {
 
 class Table {
  public:
-  explicit Table(const std::string& root) : root_(root) {
-    mounts_.push_back({root.empty() ? "/" : root, root.empty() ? "?" : root, "none", {}, {}, false});
+  explicit Table(const print::Effects& effects) : root_(effects.root) {
+    mounts_.push_back({root_.empty() ? "/" : root_, root_.empty() ? "?" : root_, "none", {}, {}, false});
+    for (std::size_t i = 0; i < effects.all.size(); ++i) {
+      if (effects.all[i].kind == EffectKind::bind && effects.all[i].taken_at != i) before_[effects.all[i].taken_at] = {};
+    }
   }
 
   void apply(const Effect& effect) {
-    history_.push_back(mounts_);
+    if (const auto wanted = before_.find(applied_++); wanted != before_.end()) wanted->second = mounts_;
     if (effect.target.base != Place::Base::host) return;
     const std::string& target = effect.target.path;
     for (const print::Condition& condition : effect.conditions) {
@@ -63,7 +68,9 @@ class Table {
     // Each below the one that holds it, in the order of attaching.
     std::vector<std::array<std::string, 4>> rows;
     rows.push_back({"TARGET", "SOURCE", "FSTYPE", "OPTIONS"});
-    append(rows, visible, 0, "", "");
+    std::vector<std::vector<std::size_t>> below(visible.size());
+    for (std::size_t i = 1; i < visible.size(); ++i) below[holder_of(visible, i)].push_back(i);
+    append(rows, visible, below, 0, "", "");
     std::array<std::size_t, 3> widths{};
     for (const auto& row : rows) {
       for (std::size_t i = 0; i < widths.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
@@ -92,7 +99,8 @@ class Table {
     return rest.empty() ? "/" : rest;
   }
 
-  void append(std::vector<std::array<std::string, 4>>& rows, const std::vector<Mount>& mounts, std::size_t index, const std::string& first,
+  void append(std::vector<std::array<std::string, 4>>& rows, const std::vector<Mount>& mounts,
+              const std::vector<std::vector<std::size_t>>& below, std::size_t index, const std::string& first,
               const std::string& rest) const {
     const Mount& mount = mounts[index];
     std::string options;
@@ -102,13 +110,10 @@ class Table {
     if (mount.conditional) options += options.empty() ? "(if it exists)" : " (if it exists)";
     rows.push_back({first + print::printable(inside(mount.target)), print::printable(mount.source), print::printable(mount.type),
                     print::printable(options)});
-    std::vector<std::size_t> children;
-    for (std::size_t i = 1; i < mounts.size(); ++i) {
-      if (i != index && holder_of(mounts, i) == index) children.push_back(i);
-    }
+    const std::vector<std::size_t>& children = below[index];
     for (std::size_t k = 0; k < children.size(); ++k) {
       const bool last = k + 1 == children.size();
-      append(rows, mounts, children[k], rest + (last ? "└─" : "├─"), rest + (last ? "  " : "│ "));
+      append(rows, mounts, below, children[k], rest + (last ? "└─" : "├─"), rest + (last ? "  " : "│ "));
     }
   }
 
@@ -149,7 +154,8 @@ class Table {
     const bool from_root = effect.source.base == Place::Base::host && is_inside(source) && source != root_;
     Mount made{target, from_root ? inside(source) : source, effect.recursive ? "rbind" : "bind", {}, {}, !effect.conditions.empty()};
     std::vector<Mount> copies;
-    for (const Mount& mount : history_[effect.taken_at]) {  // as they were when the tree was cloned
+    const auto earlier = before_.find(effect.taken_at);
+    for (const Mount& mount : earlier == before_.end() ? mounts_ : earlier->second) {  // as they were when the tree was cloned
       if (mount.target == source && mount.type != "none") {
         made = Mount{target, mount.source, mount.type, mount.attributes, mount.options, made.conditional};
       } else if (effect.recursive && mount.target != source && print::is_at_or_below(mount.target, source)) {
@@ -207,14 +213,15 @@ class Table {
 
   std::string root_;
   std::vector<Mount> mounts_{};
-  std::vector<std::vector<Mount>> history_{};  // before each effect
+  std::map<std::size_t, std::vector<Mount>> before_{};  // the mounts before an effect, where a later bind asks for them
+  std::size_t applied_ = 0;
 };
 
 }  // namespace
 
 std::string to_tree(const Plan& plan) {
   const print::Effects effects = print::effects_of(plan);
-  Table table{effects.root};
+  Table table{effects};
   for (const Effect& effect : effects.all) table.apply(effect);
   return table.print();
 }

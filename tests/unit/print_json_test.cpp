@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "golden.hpp"
+#include "rootprep/explain.hpp"
 #include "rootprep/print.hpp"
 #include "unit/plans.hpp"
 
@@ -167,16 +168,27 @@ TEST_CASE("plan_from_json: the error names the operation") {
   CHECK(plan_from_json(text).error().operation == 1);
 }
 
-TEST_CASE("plan_from_json: no single changed byte makes it throw") {
+TEST_CASE("plan_from_json: no changed byte makes it throw, and what it accepts can be printed") {
   const std::string good = to_json(small()).value();
   std::size_t refused = 0;
+  std::size_t printed = 0;
   for (std::size_t i = 0; i < good.size(); ++i) {
     for (const char c : {'\0', '"', '9', '{', '\xff'}) {
       std::string text = good;
       text[i] = c;
-      if (plan_from_json(text).has_error()) refused += 1;
+      const result<Plan> plan = plan_from_json(text);
+      if (plan.has_error()) {
+        refused += 1;
+        continue;
+      }
+      printed += to_text(plan.value()).size() + to_tree(plan.value()).size() + to_shell(plan.value()).size();
+      Error error = Error::from_errno(EINVAL);
+      for (error.operation = 0; error.operation < plan.value().operations().size(); ++error.operation) {
+        printed += explain(error, plan.value()).size();
+      }
     }
   }
+  CHECK(printed > good.size());
   CHECK(refused > good.size());
 }
 
