@@ -4,7 +4,8 @@
 #
 # usage: readme.sh SOURCE_DIRECTORY
 #
-# The example in README.md is examples/readme.cpp, which is built with the tests. And every relative link of the documents leads somewhere.
+# What the documents say is so: the example in README.md is examples/readme.cpp, which is built with the tests; every relative link leads
+# somewhere; SECURITY.md names tests that exist.
 set -eu
 cd "$1"
 status=0
@@ -38,4 +39,16 @@ done
   echo "only $links links were found"
   status=1
 }
+# The tests that SECURITY.md names, by the beginning of their names.
+grep -oE '"[^"]+…"' SECURITY.md | sed 's/^"//; s/…"$//' | sort -u >"$scratch/named"
+[ "$(wc -l <"$scratch/named")" -gt 10 ] || {
+  echo 'SECURITY.md names hardly any test'
+  status=1
+}
+while IFS= read -r name; do
+  grep -rqF "TEST_CASE(\"$name" tests || {
+    echo "SECURITY.md: there is no test whose name begins with: $name"
+    status=1
+  }
+done <"$scratch/named"
 exit "$status"
