@@ -31,7 +31,7 @@ orphans >"$directory/orphans.$when"
 
 status=0
 if ! diff "$directory/mounts.before" "$directory/mounts.after"; then
-  echo 'guard: the tests changed the mount table of the host, see above' >&2
+  echo 'guard: the mount table of the host has changed, see above: by the tests, or by another program meanwhile' >&2
   status=1
 fi
 if new=$(grep -vxFf "$directory/orphans.before" "$directory/orphans.after") && [ -n "$new" ]; then

@@ -4,8 +4,8 @@
 #
 # usage: run.sh find_package|pkg_config|add_subdirectory|testing, with the environment that tests/package/CMakeLists.txt gives
 #
-# Builds and runs consumer.cpp in one way; with `testing`, the tests of docs/testing.md. In a sanitizer build the consumer gets the same flags: an archive with a sanitizer inside
-# does not link without them.
+# Builds and runs consumer.cpp in one way; with `testing`, the tests of docs/testing.md. In a sanitizer build the consumer gets the same
+# flags: an archive with a sanitizer inside does not link without them.
 set -eu
 way=$1
 flags=
@@ -15,17 +15,20 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 prefix=$scratch/prefix
 
+# build DIRECTORY [CMAKE ARGUMENT...]
 build() {
-  "$CMAKE" -S "$here/$way" -B "$scratch/build" -G Ninja -DCMAKE_CXX_COMPILER="$CXX" \
+  directory=$1
+  shift
+  "$CMAKE" -S "$here/$way" -B "$directory" -G Ninja -DCMAKE_CXX_COMPILER="$CXX" \
     -DCMAKE_CXX_COMPILER_LAUNCHER="$LAUNCHER" -DCMAKE_CXX_FLAGS="$flags" -DBUILD_SHARED_LIBS="$SHARED" "$@"
-  "$CMAKE" --build "$scratch/build" --parallel 2
-  "$scratch/build/consumer"
+  "$CMAKE" --build "$directory" --parallel 2 --target consumer
+  "$directory/consumer"
 }
 
 case $way in
   find_package)
     "$CMAKE" --install "$BUILD_DIR" --prefix "$prefix" >/dev/null
-    build -DCMAKE_PREFIX_PATH="$prefix"
+    build "$scratch/build" -DCMAKE_PREFIX_PATH="$prefix"
     ;;
   pkg_config)
     "$CMAKE" --install "$BUILD_DIR" --prefix "$prefix" >/dev/null
@@ -42,7 +45,8 @@ case $way in
     LD_LIBRARY_PATH="$prefix/$LIBRARY_DIR" ctest --test-dir "$scratch/build" --output-on-failure --no-tests=error
     ;;
   add_subdirectory)
-    build -DROOTPREP_SOURCE_DIR="$SOURCE_DIR"
+    # Kept for the next run: this one builds the library anew.
+    build "$BUILD_DIR/tests/package/consumer" -DROOTPREP_SOURCE_DIR="$SOURCE_DIR"
     ;;
   *)
     echo "run.sh: there is no way '$way'" >&2
