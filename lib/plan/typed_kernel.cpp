@@ -30,9 +30,8 @@ long decode(TypedKernel& kernel, long (TypedKernel::*function)(Types...) noexcep
 
 long TypedKernel::call(const SysCall& call) noexcept {
   switch (call.number) {
-#define ROOTPREP_SYSCALL(name, since, result, leaves, needs, ...)  \
-  case SYS_##name: return decode(*this, &TypedKernel::name, call); \
-      #include "rootprep/syscalls.def"
+#define ROOTPREP_SYSCALL(name, since, result, leaves, needs, ...) \
+  case SYS_##name: return decode(*this, &TypedKernel::name, call); #include "rootprep/syscalls.def"
     default: return unknown(call);
   }
 }
