@@ -4,7 +4,7 @@
 """Does the suite notice when the kernel in memory is wrong? Applies one-line faults to lib/testing, one at a time, and runs the
 scenarios. A fault that no scenario notices "lives": then a scenario is missing.
 
-  mutants.py SOURCE_DIRECTORY SCRATCH_DIRECTORY     works on a copy; prints one line a mutant and a count
+  mutants.py SOURCE_DIRECTORY SCRATCH_DIRECTORY [FIRST [LAST]]     works on a copy; prints one line a mutant and a count
 """
 import os
 import shutil
@@ -64,7 +64,7 @@ MUTANTS = [
     ("mount_calls.cpp", "if (flags_are_locked(*path.mount, wanted)) return", "if (false) return"),
     ("mount_calls.cpp", "path.mount->flags = wanted;", "path.mount->flags.read_only = wanted.read_only;"),
     ("mount_calls.cpp", "if (is_at_or_below(tree, over)) return", "if (false) return"),
-    ("mount_calls.cpp", "if (over->root == place.at.dentry && reaches(parent->group, over)) {", "if (false) {"),
+    ("mount_calls.cpp", "if (over->root == place.at.dentry && reaches(parent->group, over)) return", "if (false) return"),
     ("mount_calls.cpp", 'if (place.at.dentry->dead) return world.refuse(ENOENT, "target.deleted");', ""),
     ("mount_calls.cpp", "if (!recursive && has_locked_children(source.mount, source.dentry)) return", "if (false) return"),
     ("new_mount_api.cpp", "if (has_locked_children(from.mount, to.mount->root)) return", "if (false) return"),
@@ -81,6 +81,26 @@ MUTANTS = [
     ("file_calls.cpp", "  detach_mounts_on(world, child);\n", ""),
     ("overlay.cpp", "if (!is_directory(found) || is_opaque(layers, found)) return true;", "if (!is_directory(found)) return true;"),
     ("overlay.cpp", "if (is_whiteout(found)) return false;", ""),
+    ("overlay.cpp", "if (!uid_mapped(owner, source.uid) || !gid_mapped(owner, source.gid)) return", "if (false) return"),
+    ("process_calls.cpp", "for (PlainNamespace* ns = pid_namespace; ns != nullptr; ns = ns->parent) {", "for (PlainNamespace* ns = pid_namespace; ns != nullptr; ns = nullptr) {"),
+    ("procfs.cpp", "if (is_thread && name == \"task\") return nullptr;", ""),
+    ("procfs.cpp", "text + \"/task/\" + text", "text + \"/task/\""),
+    ("filesystem_types.cpp", "if (superblock_flag(context, key)) return 0;\n  if (key == \"source\") {\n    context.log", "if (key == \"source\") {\n    context.log"),
+    ("filesystem_types.cpp", "if (exclusive) return world.refuse(EBUSY", "if (false) return world.refuse(EBUSY"),
+    ("new_mount_api.cpp", "if (type->behaviour == Behaviour::sysfs && type->namespace_kind != 0", "if (false && type->namespace_kind != 0"),
+    ("new_mount_api.cpp", "if (context.state != State::created) return", "if (false) return"),
+    ("new_mount_api.cpp", "  context.state = State::failed;\n  if (const long error = create_superblock", "  if (const long error = create_superblock"),
+    ("new_mount_api.cpp", "if (message.size() > count) return", "if (false) return"),
+    ("new_mount_api.cpp", "if (recursive && !clone) return", "if (false) return"),
+    ("new_mount_api.cpp", "if (change.idmap == mount->superblock->owner) return", "if (false) return"),
+    ("new_mount_api.cpp", "return world.refuse(E2BIG, \"setattr.unknown-tail\")", "return world.refuse(EINVAL, \"setattr.unknown-tail\")"),
+    ("mount_calls.cpp", "if (!visible) continue;", ""),
+    ("mount_calls.cpp", "if (read_only_locked && !flags.read_only) continue;", ""),
+    ("mount_calls.cpp", "if (child->locked && !child->mountpoint->permanently_empty) visible = false;", ""),
+    ("mount_calls.cpp", "data_text.assign(text, ::strnlen(text, 4095));", "data_text.assign(text);"),
+    ("mount_calls.cpp", "if (file != nullptr && file->sequence <= task.ns->sequence) return true;", ""),
+    ("path_walk.cpp", "if (link.mount->flags.nosymfollow) return", "if (false) return"),
+    ("permissions.cpp", "if (!uid_mapped(owner, task.uid) || !gid_mapped(owner, task.gid)) {", "if (false) {"),
     ("overlay.cpp", "  if (covers_lower) {\n    if (const long error = make_whiteout", "  if (false) {\n    if (const long error = make_whiteout"),
 ]
 
@@ -95,15 +115,19 @@ def main():
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns("build*", ".git"))
     configure = ["cmake", "-S", copy, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS=-O0 -g0"]
-    if run(configure) != 0 or run(["ninja", "-C", build, "rootprep-scenarios"]) != 0:
+    if run(configure) != 0 or run(["ninja", "-C", build, "-j1", "rootprep-scenarios"]) != 0:
         sys.exit("the unchanged source does not build")
     directory = os.path.join(copy, "tests/conformance/scenarios")
     scenarios = sorted(os.path.join(directory, name) for name in os.listdir(directory))
     test = [os.path.join(build, "bin/rootprep-scenarios"), "--quiet", "--kernel", "fake"] + scenarios
     if run(test) != 0:
         sys.exit("the unchanged source does not pass")
+    first = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    last = int(sys.argv[4]) if len(sys.argv) > 4 else len(MUTANTS)
     lived = 0
     for number, (name, text, replacement) in enumerate(MUTANTS, 1):
+        if not first <= number <= last:
+            continue
         path = os.path.join(copy, "lib/testing", name)
         with open(path) as file:
             original = file.read()
@@ -114,7 +138,7 @@ def main():
         with open(path, "w") as file:
             file.write(original.replace(text, replacement, 1))
         try:
-            if run(["ninja", "-C", build, "rootprep-scenarios"]) != 0:
+            if run(["ninja", "-C", build, "-j1", "rootprep-scenarios"]) != 0:
                 verdict = "DOES NOT BUILD"
             else:
                 try:
@@ -126,7 +150,7 @@ def main():
                 file.write(original)
         lived += not verdict.startswith("caught")
         print(f"{number}: {name}: {verdict}: {text.splitlines()[0].strip()[:90]!r}", flush=True)
-    print(f"{len(MUTANTS)} mutants, {len(MUTANTS) - lived} caught")
+    print(f"{last - first + 1} mutants, {last - first + 1 - lived} caught")
     return 1 if lived else 0
 
 
