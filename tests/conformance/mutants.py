@@ -35,7 +35,7 @@ MUTANTS = [
     ("mount_tree.cpp", "if (task->cwd.mount == mount) ++count;", ""),
     ("mount_tree.cpp", "made->locked = child->locked;", ""),
     ("mount_tree.cpp", "if (!options.keep_unbindable && child->unbindable) {", "if (false) {"),
-    ("mount_tree.cpp", "is_below(child->mountpoint, directory)) continue;", "child->mountpoint == nullptr) continue;"),
+    ("mount_tree.cpp", "!is_below(child->mountpoint, directory)) continue;", "false) continue;"),
     ("mount_tree.cpp", "if (child->locked && is_below(child->mountpoint, directory)) return true;", ""),
     ("mount_tree.cpp", "if (m != tree) m->locked = true;", "m->locked = true;"),
     ("mount_tree.cpp", "if (m != tree) m->locked = true;", ""),
