@@ -14,8 +14,7 @@ namespace {
 using namespace rootprep;
 
 void fake_canonical(benchmark::State& state) {
-  const Plan plan =
-      bench::canonical_pipeline("/srv/root").compile({.features = KernelFeatures::linux_6_18(), .check_host = false}).value();
+  const Plan plan = bench::canonical_pipeline("/srv/root").compile({.features = KernelFeatures::linux_6_18(), .check_host = false}).value();
   for (auto _ : state) {
     state.PauseTiming();
     auto host = testing::FakeKernel::debian_host();
@@ -57,7 +56,14 @@ void fake_namespace(benchmark::State& state) {
   }
   state.SetComplexityN(state.range(0));
 }
-BENCHMARK(fake_namespace)->Name("fake/namespace")->Arg(1000)->Arg(10'000)->Arg(100'000)->Complexity()->Iterations(3)->Unit(benchmark::kMillisecond);
+BENCHMARK(fake_namespace)
+    ->Name("fake/namespace")
+    ->Arg(1000)
+    ->Arg(10'000)
+    ->Arg(100'000)
+    ->Complexity()
+    ->Iterations(3)
+    ->Unit(benchmark::kMillisecond);
 
 void fake_mountinfo(benchmark::State& state) {
   testing::FakeKernel kernel;

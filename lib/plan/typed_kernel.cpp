@@ -28,16 +28,12 @@ long decode(TypedKernel& kernel, long (TypedKernel::*function)(Types...) noexcep
 
 }  // namespace
 
-// clang-format off: version 14 pulls the #include into the macro
 long TypedKernel::call(const SysCall& call) noexcept {
-  switch (call.number) {
 #define ROOTPREP_SYSCALL(name, since, result, leaves, needs, ...) \
-  case SYS_##name: return decode(*this, &TypedKernel::name, call);
+  if (call.number == SYS_##name) return decode(*this, &TypedKernel::name, call);
 #include "rootprep/syscalls.def"
-    default: return unknown(call);
-  }
+  return unknown(call);
 }
-// clang-format on
 
 long TypedKernel::unknown(const SysCall&) noexcept { return -ENOSYS; }
 

@@ -4,8 +4,8 @@
 // libFuzzer: any bytes are a sequence of system calls by a few processes of one kernel in memory. It must answer each with a value or an
 // errno, and its structure must stay sound. Buffers are what a program could pass: real memory, null, or pointers into the first page.
 //
-//   cmake -S . -B fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DROOTPREP_BUILD_FUZZERS=ON -DROOTPREP_SANITIZE=address,undefined && ninja -C fuzz rootprep-fuzz-door
-//   fuzz/bin/rootprep-fuzz-door -max_len=1000 -len_control=0 -max_total_time=120
+//   cmake -S . -B fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DROOTPREP_BUILD_FUZZERS=ON -DROOTPREP_SANITIZE=address,undefined && ninja -C
+//   fuzz rootprep-fuzz-door fuzz/bin/rootprep-fuzz-door -max_len=1000 -len_control=0 -max_total_time=120
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -53,25 +53,21 @@ class Arguments {
       case ArgumentKind::descriptor:
       case ArgumentKind::directory:
       case ArgumentKind::fs_context:
-      case ArgumentKind::fsconfig_aux:
-        return descriptor();
+      case ArgumentKind::fsconfig_aux: return descriptor();
       case ArgumentKind::path:
       case ArgumentKind::text:
       case ArgumentKind::mount_data:
-      case ArgumentKind::fsconfig_value:
-        return text();
+      case ArgumentKind::fsconfig_value: return text();
       case ArgumentKind::bytes:
       case ArgumentKind::pointer:
       case ArgumentKind::open_how:
-      case ArgumentKind::mount_attr:
-        return structure();
+      case ArgumentKind::mount_attr: return structure();
       case ArgumentKind::size: {
         const std::uint8_t what = bytes_.byte();
         if (what < 128) return what;
         return what < 250 ? bytes_.word(2) : 32;  // never more than the memory behind the pointer
       }
-      default:
-        return flags(kind);
+      default: return flags(kind);
     }
   }
 
@@ -83,11 +79,54 @@ class Arguments {
     return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(bytes_.word(4))));
   }
   std::uint64_t text() {
-    static constexpr std::array<const char*, 48> known{
-        "",         "/",       ".",         "..",      "a",         "b",         "a/b",         "/tmp",      "/tmp/a",    "/tmp/b",      "/proc",          "/proc/self/fd/3",
-        "/sys",     "/dev",    "/dev/null", "/dev/pts", "/run",     "/s/",       "a/..",        "/a/../b",   "l",         "l/x",         "/proc/self/root", "/proc/self/ns/mnt",
-        "tmpfs",    "proc",    "sysfs",     "devpts",  "mqueue",    "cgroup2",   "overlay",     "ext4",      "ramfs",     "size=64k",    "lowerdir=/tmp:/run", "lowerdir+",
-        "upperdir", "workdir", "source",    "ro",      "userxattr", "lowerdir=/tmp,upperdir=/run/u,workdir=/run/w", "/run/u", "/run/w", "trusted.overlay.opaque", "0 0 1", "deny", "/proc/1/uid_map"};
+    static constexpr std::array<const char*, 48> known{"",
+                                                       "/",
+                                                       ".",
+                                                       "..",
+                                                       "a",
+                                                       "b",
+                                                       "a/b",
+                                                       "/tmp",
+                                                       "/tmp/a",
+                                                       "/tmp/b",
+                                                       "/proc",
+                                                       "/proc/self/fd/3",
+                                                       "/sys",
+                                                       "/dev",
+                                                       "/dev/null",
+                                                       "/dev/pts",
+                                                       "/run",
+                                                       "/s/",
+                                                       "a/..",
+                                                       "/a/../b",
+                                                       "l",
+                                                       "l/x",
+                                                       "/proc/self/root",
+                                                       "/proc/self/ns/mnt",
+                                                       "tmpfs",
+                                                       "proc",
+                                                       "sysfs",
+                                                       "devpts",
+                                                       "mqueue",
+                                                       "cgroup2",
+                                                       "overlay",
+                                                       "ext4",
+                                                       "ramfs",
+                                                       "size=64k",
+                                                       "lowerdir=/tmp:/run",
+                                                       "lowerdir+",
+                                                       "upperdir",
+                                                       "workdir",
+                                                       "source",
+                                                       "ro",
+                                                       "userxattr",
+                                                       "lowerdir=/tmp,upperdir=/run/u,workdir=/run/w",
+                                                       "/run/u",
+                                                       "/run/w",
+                                                       "trusted.overlay.opaque",
+                                                       "0 0 1",
+                                                       "deny",
+                                                       "/proc/1/uid_map"};
     const std::uint8_t what = bytes_.byte();
     if (what < 8) return 0;
     if (what < 12) return what;
