@@ -139,6 +139,7 @@ class Arguments {
       for (std::size_t i = bytes_.byte() % 24; i > 0; --i) raw += static_cast<char>(bytes_.byte());
       texts_.push_back(raw);
     }
+    texts_.back().reserve(256);  // sethostname(2) takes a text and a size: as much memory as it may read
     return address(texts_.back().c_str());
   }
   std::uint64_t structure() {
