@@ -16,12 +16,14 @@ void PrepareRoot::lower(PlanBuilder& b) const {
   }
   constexpr std::uint64_t directory_flags = abi::o_path | abi::o_directory | abi::o_cloexec;
   b.in_prologue([&] {
-    b.mount(nullptr, "/", nullptr, propagation_flag(propagation) | (recursive ? abi::ms_rec : 0), nullptr);
-    const bool separated = recursive && (propagation == Propagation::private_ || propagation == Propagation::slave);
+    // Of an unbindable mount nothing could be bound into the new root, which becomes unbindable itself once it was entered.
+    const Propagation around = propagation == Propagation::unbindable ? Propagation::private_ : propagation;
+    b.mount(nullptr, "/", nullptr, propagation_flag(around) | (recursive ? abi::ms_rec : 0), nullptr);
+    const bool separated = recursive && around != Propagation::shared;
     if (separated) b.mark_nothing_shared();
 
     Fd directory = b.openat(Fd::cwd(), path, directory_flags);
-    if (!(recursive && propagation == Propagation::private_)) {
+    if (!(recursive && around == Propagation::private_)) {
       // A slave still receives: the host could mount over the root while we work in it.
       Call call = b.make_parent_private(directory);
       // Since 6.17 a mount that this user namespace does not own cannot be changed (CVE-2025-38498); there it is a slave of the host's

@@ -63,7 +63,8 @@ TEST_CASE("PrepareRoot: no mount reaches a host that shares its mounts, and the 
   };
   for (const Variant& variant : variants()) {
     for (const Case& c : {Case{Propagation::slave, true}, Case{Propagation::private_, true}, Case{Propagation::slave, false},
-                          Case{Propagation::private_, false}, Case{Propagation::shared, false}, Case{Propagation::unbindable, false}}) {
+                          Case{Propagation::private_, false}, Case{Propagation::shared, false}, Case{Propagation::unbindable, false},
+                          Case{Propagation::unbindable, true}}) {
       if (::geteuid() != 0) continue;  // variants() has said so
       INFO(variant.name() << ", " << (c.recursive ? "r" : "") << rootprep::name_of(c.propagation));
       World world{variant.mode};
@@ -71,7 +72,8 @@ TEST_CASE("PrepareRoot: no mount reaches a host that shares its mounts, and the 
       world.build("source", {"file=content"});
       CHECK_NOTHING_WRONG(in_namespaces_of_sharing_host(variant.mode, [&](Inside& inside) {
         inside.prepare(variant, {PrepareRoot{.path = world / "root", .propagation = c.propagation, .recursive = c.recursive},
-                                 MountSpec::bind(world / "source", "/data"), MountSpec::tmpfs("/scratch"), EnterRoot{.allow_move = false},
+                                 MountSpec::bind(world / "source", "/data"), MountSpec::bind("/dev/null", "/null"), MountSpec::tmpfs("/scratch"),
+                                 EnterRoot{.allow_move = false},
                                  MountSpec::tmpfs("/after")});
         EXPECT_SAME(inside, content_of("/data/file"), "content");
         const Mount root = inside.mount_at("/");

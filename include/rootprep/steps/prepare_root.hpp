@@ -29,7 +29,8 @@ enum class RootMount : std::uint8_t {
 // 3. The root is made a mount (`mount`), and its descriptor is opened after that: what was opened before lies under it.
 //
 // With shared, slave, private_ or unbindable, not recursive, it does what rootfsPropagation of the OCI runtime specification
-// says: `shared` and `unbindable` are applied to the new root once more after it was entered. With `shared` and `recursive`
+// says: `shared` and `unbindable` are applied to the new root after it was entered (before that, unbindable stands for private: of an
+// unbindable mount nothing could be bound into the root). With `shared` and `recursive`
 // false mounts below other mounts of the host stay peers of the host's: mounts made there appear on the host.
 //
 // Needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace: as root, or in a user namespace of its own. Must run in
