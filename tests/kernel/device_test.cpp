@@ -81,7 +81,7 @@ TEST_CASE("DeviceSetup: a fresh /dev has the six devices, the links, pts, shm an
 }
 
 TEST_CASE(
-    "DeviceSetup: without CAP_MKNOD the host's devices are bound, and the report says so; the error is EPERM if mknod was asked for") {
+    "DeviceSetup: without CAP_MKNOD the host's devices are bound, and the report says so, the error is EPERM if mknod was asked for") {
   for (const Variant& variant : variants(Mode::root)) {
     INFO(variant.name());
     World world{variant.mode};
@@ -132,7 +132,7 @@ TEST_CASE("DeviceSetup: extra devices with their owner and mode, in directories 
   }
 }
 
-TEST_CASE("DeviceSetup: an existing directory keeps what is right; an existing node of another type or number is an error") {
+TEST_CASE("DeviceSetup: an existing directory keeps what is right, an existing node of another type or number is an error") {
   struct Row {
     const char* what;
     std::function<void(const std::string& dev)> make;

@@ -48,7 +48,7 @@ std::string compile_error(const Variant& variant, const Pipeline& pipeline) {
 }  // namespace
 
 TEST_CASE(
-    "MountSpec::bind: a directory, a file, a fifo, a socket, a device; the missing target is made of the right kind, its parents 0755") {
+    "MountSpec::bind: a directory, a file, a fifo, a socket, a device, the missing target is made of the right kind, its parents 0755") {
   for (const Variant& variant : variants()) {
     INFO(variant.name());
     World world{variant.mode};
@@ -234,7 +234,7 @@ TEST_CASE("MountSpec::bind: propagation of the new mount") {
   }
 }
 
-TEST_CASE("MountSpec::bind: an optional source that is missing is skipped, and the report says so; on the host and inside the root") {
+TEST_CASE("MountSpec::bind: an optional source that is missing is skipped, and the report says so, on the host and inside the root") {
   for (const Variant& variant : variants()) {
     INFO(variant.name());
     World world{variant.mode};

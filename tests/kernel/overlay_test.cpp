@@ -88,7 +88,7 @@ TEST_CASE("OverlayMount: layer names with colons, commas, backslashes, spaces, q
   }
 }
 
-TEST_CASE("OverlayMount: 2, 150, 151 and 500 lower layers, writable, ephemeral or not; 501 are refused") {
+TEST_CASE("OverlayMount: 2, 150, 151 and 500 lower layers, writable, ephemeral or not, 501 are refused") {
   World layers{Mode::rootless};
   std::vector<std::string> all;
   {
@@ -143,7 +143,7 @@ TEST_CASE("OverlayMount: an ephemeral upper has its size and leaves nothing") {
   }
 }
 
-TEST_CASE("OverlayMount: read-only with two lowers; with one it is a read-only bind that does not show the mounts below the layer") {
+TEST_CASE("OverlayMount: read-only with two lowers, with one it is a read-only bind that does not show the mounts below the layer") {
   for (const Variant& variant : variants()) {
     INFO(variant.name());
     World world{variant.mode};
@@ -236,7 +236,7 @@ TEST_CASE("OverlayMount: a directory removed and made again works, also in a use
   }
 }
 
-TEST_CASE("OverlayMount: volatile, metacopy, redirect_dir, index and xino reach the kernel; attributes are those of the mount") {
+TEST_CASE("OverlayMount: volatile, metacopy, redirect_dir, index and xino reach the kernel, attributes are those of the mount") {
   for (const Variant& variant : variants(Mode::root)) {
     INFO(variant.name());
     World world{variant.mode};

@@ -199,7 +199,7 @@ TEST_CASE("EnterRoot: EPERM is never a reason to fall back") {
   }
 }
 
-TEST_CASE("EnterRoot: without leave to move or chroot, EINVAL is the error; with leave to chroot, chroot it is") {
+TEST_CASE("EnterRoot: without leave to move or chroot, EINVAL is the error, with leave to chroot, chroot it is") {
   for (const Variant& variant : variants()) {
     INFO(variant.name());
     World world{variant.mode};
@@ -251,7 +251,7 @@ TEST_CASE("EnterRoot: a root that is no mount is refused, whichever way is tried
   }
 }
 
-TEST_CASE("PivotRoot from inside a chroot into a mount works; a chroot into a plain directory is EINVAL in the first operation") {
+TEST_CASE("PivotRoot from inside a chroot into a mount works, a chroot into a plain directory is EINVAL in the first operation") {
   for (const Variant& variant : variants(Mode::root)) {
     INFO(variant.name());
     World world{variant.mode};
@@ -324,7 +324,7 @@ TEST_CASE("SetPropagation: each kind, on the root and on a mount below it, befor
   }
 }
 
-TEST_CASE("RemountReadonly: the root alone, before or after entering; mounts below stay writable") {
+TEST_CASE("RemountReadonly: the root alone, before or after entering, mounts below stay writable") {
   for (const Variant& variant : variants()) {
     for (const bool entered : {false, true}) {
       INFO(variant.name() << (entered ? ", after" : ", before"));

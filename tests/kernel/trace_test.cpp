@@ -223,7 +223,7 @@ TEST_CASE("The strace log of a run is the printed plan, call by call") {
 }
 
 TEST_CASE(
-    "Faults on the real kernel: the error names the failing call, or the documented other way is taken; nothing stays open and nothing outside the root changes") {
+    "Faults on the real kernel: the error names the failing call, or the documented other way is taken, nothing stays open and nothing outside the root changes") {
   for (const Variant& variant : variants(Mode::root)) {
     if (variant.kernel != "6.18" && variant.kernel != "none") continue;
     INFO(variant.name());

@@ -594,7 +594,7 @@ TEST_CASE("compile: the canonical container costs less than 100 KB of allocation
   }
 }
 
-TEST_CASE("Value semantics: a step, a pipeline and a plan are values; a pipeline is a step") {
+TEST_CASE("Value semantics: a step, a pipeline and a plan are values, a pipeline is a step") {
   const Pipeline inner{MountSpec::proc(), MountSpec::sysfs()};
   Pipeline outer{PrepareRoot{.path = "/tmp"}, inner};
   const Pipeline copy = outer;

@@ -280,7 +280,7 @@ TEST_CASE("open_in_root: what is created lies inside the root, whatever the tree
   CHECK(created > 500);
 }
 
-TEST_CASE("open_in_root: a missing path is created with mode and parents as asked; a link in its end is followed inside the root") {
+TEST_CASE("open_in_root: a missing path is created with mode and parents as asked, a link in its end is followed inside the root") {
   Tree tree;
   const std::string root = tree.root();
   REQUIRE(::symlink("/made/by/link", (root + "/link").c_str()) == 0);
