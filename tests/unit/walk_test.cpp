@@ -81,7 +81,10 @@ Answer by_walk(const std::string& root, const std::string& path, InRootOptions o
 Answer by_openat2(const std::string& root, const std::string& path, std::uint64_t flags) {
   const int directory = ::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   const abi::open_how how{flags, 0, abi::resolve_in_root | abi::resolve_no_magiclinks};
-  const long fd = ::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how);
+  long fd = -1;
+  do {  // EAGAIN: somebody anywhere on the machine renames or mounts while ".." is walked (openat2(2))
+    fd = ::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how);
+  } while (fd < 0 && errno == EAGAIN);
   Answer answer;
   if (fd < 0) {
     answer.error = errno;
