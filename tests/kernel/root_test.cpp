@@ -72,9 +72,8 @@ TEST_CASE("PrepareRoot: no mount reaches a host that shares its mounts, and the 
       world.build("source", {"file=content"});
       CHECK_NOTHING_WRONG(in_namespaces_of_sharing_host(variant.mode, [&](Inside& inside) {
         inside.prepare(variant, {PrepareRoot{.path = world / "root", .propagation = c.propagation, .recursive = c.recursive},
-                                 MountSpec::bind(world / "source", "/data"), MountSpec::bind("/dev/null", "/null"), MountSpec::tmpfs("/scratch"),
-                                 EnterRoot{.allow_move = false},
-                                 MountSpec::tmpfs("/after")});
+                                 MountSpec::bind(world / "source", "/data"), MountSpec::bind("/dev/null", "/null"),
+                                 MountSpec::tmpfs("/scratch"), EnterRoot{.allow_move = false}, MountSpec::tmpfs("/after")});
         EXPECT_SAME(inside, content_of("/data/file"), "content");
         const Mount root = inside.mount_at("/");
         EXPECT_SAME(inside, root.shared(), c.propagation == Propagation::shared);
