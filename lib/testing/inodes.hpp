@@ -35,7 +35,6 @@ struct NewNode {
   unsigned uid = 0, gid = 0;
   std::uint32_t rdev = 0;
   std::string data{};
-  bool exclusive_whiteout = false;
 };
 long create_child(World& world, Dentry* directory, std::string_view name, const NewNode& node, Dentry** made);
 long remove_child(World& world, Dentry* child);

@@ -195,6 +195,10 @@ long overlay_rename(World& world, Dentry* from, Dentry* to_directory, std::strin
   if (const long error = overlay_copy_up(world, to_directory); error != 0) return error;
   Dentry* from_directory = from->parent;
   const OverlayLayers& layers = *from->superblock->overlay;
+  // Below a merged directory the one that moves must be opaque: ovl_rename(), fs/overlayfs/dir.c, gives EXDEV where it cannot be.
+  if (is_directory(from) && !to_directory->inode->lower.empty() && !layers.userxattr && from->superblock->owner != world.initial_user) {
+    return world.refuse(EXDEV, "overlay.rename-needs-userxattr");
+  }
   if (Dentry* target = overlay_lookup(world, to_directory, name)) {
     if (const long error = overlay_remove(world, target); error != 0) return error;
   }
@@ -435,6 +439,37 @@ long check_option_conflicts(Task& task, const FilesystemContext& context, bool h
   return 0;
 }
 
+// ovl_make_workdir(), fs/overlayfs/super.c: workdir/work is made new each time, with mode 0. Where that is not possible `made` stays
+// null: the overlay mounts read-only, and says so only in the log.
+long renew_work_directory(Task& task, const Path& work, Dentry** made) {
+  World& world = *task.world;
+  const auto found = work.dentry->children.find("work");
+  if (found != work.dentry->children.end()) {
+    const auto incompat = found->second->children.find("incompat");
+    if (incompat != found->second->children.end() && incompat->second->children.count("volatile") != 0) {
+      return world.refuse(EINVAL, "overlay.volatile-left-behind");
+    }
+  }
+  if (may_create(task, work.dentry) != 0 || want_write(world, work) != 0) return 0;
+  Dentry* fresh = nullptr;
+  if (found != work.dentry->children.end()) {
+    fresh = found->second;
+    fresh->inode->mode = 0;
+    fresh->inode->uid = task.uid;
+    fresh->inode->gid = task.gid;
+  } else {
+    NewNode node;
+    node.kind = Kind::directory;
+    node.uid = task.uid;
+    node.gid = task.gid;
+    if (create_child(world, work.dentry, "work", node, &fresh) != 0) return 0;
+  }
+  // It is then read, which takes a capability over its owner: none in a user namespace that has no name for him (measured on 6.18).
+  if (permission(task, fresh, may_read) != 0) return world.refuse(EACCES, "overlay.workdir-unreadable-for-the-mounter");
+  *made = fresh;
+  return 0;
+}
+
 }  // namespace
 
 long overlay_superblock(Task& task, FilesystemContext& context) {
@@ -472,25 +507,9 @@ long overlay_superblock(Task& task, FilesystemContext& context) {
   for (const Path& path : lower) layers->depth = std::max(layers->depth, stacking_depth(path.mount->superblock) + 1);
   if (layers->depth > max_depth) return world.refuse(EINVAL, "overlay.stacked-too-deep");
   if (upper) {
-    // The work directory is made new each time. Where that is not possible the overlay mounts read-only, and says so only in the log.
-    const auto found = work.dentry->children.find("work");
-    Dentry* made = found == work.dentry->children.end() ? nullptr : found->second;
-    if (made != nullptr) {
-      const auto incompat = made->children.find("incompat");
-      if (incompat != made->children.end() && incompat->second->children.count("volatile") != 0) {
-        return world.refuse(EINVAL, "overlay.volatile-left-behind");
-      }
-    } else {
-      const bool allowed = permission(task, work.dentry, may_write | may_exec) == 0 && want_write(world, work) == 0;
-      NewNode node;
-      node.kind = Kind::directory;
-      node.uid = task.uid;
-      node.gid = task.gid;
-      if (!allowed || create_child(world, work.dentry, "work", node, &made) != 0) {
-        read_only = true;
-        made = nullptr;
-      }
-    }
+    Dentry* made = nullptr;
+    if (const long error = renew_work_directory(task, work, &made); error != 0) return error;
+    if (made == nullptr) read_only = true;
     if (made != nullptr && has_option(context, "volatile", ""))
       add_file(world, add_directory(world, add_directory(world, made, "incompat"), "volatile"), "dirty", "");
   }

@@ -313,9 +313,21 @@ bool write_file(const char* path, const std::string& text) {
   return good;
 }
 
+// Whether a mount namespace is older than another is read off their ids, and each processor hands out ids of a batch of its own
+// (gen_cookie_next(), include/linux/cookie.h): made on two processors, the younger may count as the older (measured on 6.18).
+void stay_on_one_processor() {
+  const int here = ::sched_getcpu();
+  if (here < 0) return;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<unsigned>(here), &one);
+  ::sched_setaffinity(0, sizeof one, &one);
+}
+
 // The process that all sequences are forked from: in the small world, with nothing of the host left in its mount table.
 [[noreturn]] void serve_sequences(int fd, bool user_namespace, const std::vector<long>& without) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  stay_on_one_processor();
   std::string trouble;
   const auto uid = ::getuid();
   const auto gid = ::getgid();
