@@ -482,7 +482,8 @@ class Interpreter {
   bool fsmount(const Operation& op) {
     const Argument& fs = op.arguments[0];
     if (fs.source != ArgumentSource::descriptor || slots_[fs.slot].kind != Object::Kind::context) return false;
-    Object object{Object::Kind::detached, {}, slots_[fs.slot].mount};
+    Object object = slots_[fs.slot];
+    object.kind = Object::Kind::detached;
     object.mount.set = op.arguments[2].value;
     slots_[op.result] = std::move(object);
     return true;
