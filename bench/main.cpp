@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The rootprep authors
 //
-// rootprep-bench: side by side with other programs and with a hand-written floor, in one run. Prints medians and, for each group (the part
-// of a name before
-// '/'), the ratio to its first member. Run it with --benchmark_enable_random_interleaving=true, which alternates the members.
+// rootprep-bench: side by side with other programs and with a hand-written floor, in one run. Prints medians and, for each group, the ratio
+// to its first member. A group is a benchmark with all its sizes, or those of no size that have the part of the name before '/' in common.
+// Run it with --benchmark_enable_random_interleaving=true, which alternates the members.
 #include <benchmark/benchmark.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "canonical.hpp"
@@ -49,26 +51,32 @@ class RatioReporter final : public benchmark::ConsoleReporter {
   void ReportRuns(const std::vector<Run>& runs) override {
     ConsoleReporter::ReportRuns(runs);
     for (const Run& run : runs) {
-      if (run.error_occurred || (run.run_type == Run::RT_Aggregate && run.aggregate_name != "median")) continue;
-      const std::string name = run.run_name.function_name + (run.run_name.args.empty() ? "" : "/" + run.run_name.args);
-      if (medians_.emplace(name, run.GetAdjustedRealTime()).second) order_.push_back(name);
-      medians_[name] = run.GetAdjustedRealTime();
+      if (run.error_occurred || run.report_big_o || run.report_rms) continue;
+      if (run.run_type == Run::RT_Aggregate && run.aggregate_name != "median") continue;
+      const std::string& function = run.run_name.function_name;
+      const std::string& size = run.run_name.args;
+      const double microseconds = run.GetAdjustedRealTime() / benchmark::GetTimeUnitMultiplier(run.time_unit) * 1e6;
+      medians_[{run.family_index, run.per_family_instance_index}] = {size.empty() ? function.substr(0, function.find('/')) : function,
+                                                                     size.empty() ? function : function + "/" + size, microseconds};
     }
   }
   void Finalize() override {
     ConsoleReporter::Finalize();
-    std::map<std::string, std::string> first;
-    std::printf("\n%-44s %12s %8s\n", "median (us)", "time", "ratio");
-    for (const std::string& name : order_) {
-      const std::string group = name.substr(0, name.find('/'));
-      const std::string& base = first.emplace(group, name).first->second;
-      std::printf("%-44s %12.1f %8.2f\n", name.c_str(), medians_[name], medians_[name] / medians_[base]);
+    std::map<std::string, double> first;
+    std::printf("\n%-44s %14s %8s\n", "median", "microseconds", "ratio");
+    for (const auto& [place, median] : medians_) {
+      const double base = first.emplace(median.group, median.microseconds).first->second;
+      std::printf("%-44s %14.1f %8.2f\n", median.name.c_str(), median.microseconds, median.microseconds / base);
     }
   }
 
  private:
-  std::map<std::string, double> medians_{};
-  std::vector<std::string> order_{};
+  struct Median {
+    std::string group{};
+    std::string name{};
+    double microseconds = 0;
+  };
+  std::map<std::pair<std::int64_t, std::int64_t>, Median> medians_{};  // in the order of registration, whatever the order of the runs
 };
 
 }  // namespace

@@ -20,8 +20,11 @@ if(PROJECT_IS_TOP_LEVEL)
   endif()
 endif()
 
-# Flags of our own targets; consumers get none of them.
+# Flags of our own targets; consumers get none of them. -Wrestrict of g++ 12 warns of code of its own library at -O3 (GCC bug 105651).
 add_library(rootprep_own_flags INTERFACE)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(rootprep_own_flags INTERFACE -Wno-restrict)
+endif()
 target_compile_options(rootprep_own_flags INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${ROOTPREP_WERROR}>:-Werror>)
 
 if(ROOTPREP_BUILD_FUZZERS)

@@ -106,7 +106,7 @@ struct ChildContext {
 };
 
 // Runs between clone() and execve(): no allocation, no locks, no exceptions, no errno, system calls only through
-// `context.kernel`. Returns >= 0, or -errno.
+// `context.kernel`. Returns >= 0, or -errno. In a program with sanitizers it is not instrumented: docs/child-safety.md.
 using UserFunction = long (*)(const ChildContext& context) noexcept;
 
 // An errno that was not a failure but changed the course: a skipped optional step, or an alternative.

@@ -18,60 +18,12 @@
 
 #include "catch.hpp"
 #include "kernel/launch_fixture.hpp"
+#include "support/allocations.hpp"
 
 using namespace launch_test;
 
-// Sanitizers have an allocator of their own, which must not be replaced.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define ROOTPREP_COUNTS_ALLOCATIONS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define ROOTPREP_COUNTS_ALLOCATIONS 0
-#endif
-#endif
-#if !defined(ROOTPREP_COUNTS_ALLOCATIONS) && defined(__GLIBC__)
-#define ROOTPREP_COUNTS_ALLOCATIONS 1
-#endif
-
-#if ROOTPREP_COUNTS_ALLOCATIONS
-namespace {
-std::atomic<long> allocations{0};
-}
-
-// In place of the C library's, which operator new calls: each call is counted ("Replacing malloc" in the GNU C Library manual).
-extern "C" {
-void* __libc_malloc(std::size_t size) noexcept;
-void* __libc_calloc(std::size_t count, std::size_t size) noexcept;
-void* __libc_realloc(void* old, std::size_t size) noexcept;
-void* __libc_memalign(std::size_t alignment, std::size_t size) noexcept;
-void __libc_free(void* memory) noexcept;
-
-void* malloc(std::size_t size) noexcept {
-  ++allocations;
-  return __libc_malloc(size);
-}
-void* calloc(std::size_t count, std::size_t size) noexcept {
-  ++allocations;
-  return __libc_calloc(count, size);
-}
-void* realloc(void* old, std::size_t size) noexcept {
-  ++allocations;
-  return __libc_realloc(old, size);
-}
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  ++allocations;
-  return __libc_memalign(alignment, size);
-}
-void free(void* memory) noexcept {
-  if (memory != nullptr) ++allocations;
-  __libc_free(memory);
-}
-}
-#endif
-
 namespace {
 
-#if ROOTPREP_COUNTS_ALLOCATIONS
 // The child shares our memory: what it writes here, we read.
 struct Counts {
   long at_start = -1;
@@ -80,11 +32,11 @@ struct Counts {
 long count_at_start(const ChildContext& context) noexcept {
   Counts* counts = nullptr;
   __builtin_memcpy(&counts, context.data, sizeof counts);
-  counts->at_start = allocations.load();
+  counts->at_start = test_support::allocations().calls;
   return 0;
 }
 long count_at_end(const ChildContext& context) noexcept {
-  static_cast<Counts*>(const_cast<void*>(context.data))->at_end = allocations.load();
+  static_cast<Counts*>(const_cast<void*>(context.data))->at_end = test_support::allocations().calls;
   return 0;
 }
 long allocate_and_count(const ChildContext& context) noexcept {
@@ -98,7 +50,6 @@ struct CountAtStart {
   std::string describe() const { return "count allocations"; }
   void lower(PlanBuilder& b) const { b.call(count_at_start, std::as_bytes(std::span<Counts* const, 1>{&counts, 1})); }
 };
-#endif
 
 std::size_t lines_of(const char* path) {
   std::ifstream file{path};
@@ -124,7 +75,10 @@ Plan canonical(const TestRoot& root, bool user_namespace) {
 }  // namespace
 
 TEST_CASE("child: nothing is allocated between clone and execve") {
-#if ROOTPREP_COUNTS_ALLOCATIONS
+  if (!test_support::allocations_are_counted()) {
+    std::cout << "SKIPPED: the sanitizer's allocator cannot be counted\n";
+    return;
+  }
   const TestRoot root;
   Counts counts;
   const bool user = GENERATE(false, true);
@@ -157,9 +111,6 @@ TEST_CASE("child: nothing is allocated between clone and execve") {
   result<Child> other = launch(plan, options, &report);
   REQUIRE(other);
   CHECK(counts.at_end - counts.at_start == 2);
-#else
-  std::cout << "SKIPPED: the sanitizer's allocator cannot be counted\n";
-#endif
 }
 
 TEST_CASE("child: 1,000 launches beside 8 threads that allocate all the time: no deadlock, no leak") {

@@ -175,8 +175,9 @@ ok '--help fits a screen: columns' yes "$( (($(wc -L <out) <= 80)) && echo yes)"
 # --- a terminal ---
 if command -v script >/dev/null; then
   is 'a terminal is passed on'        0 tty              bash -c "script -qec \"$run --image $image sh -c 'test -t 0 && echo tty'\" /dev/null </dev/null | tr -d '\r'"
+  # exec: script(1) has the command run by $SHELL, and some shells stay between, where Ctrl-C reaches them too.
   key() {  # key NAME STATUS SCRIPT: what Ctrl-C does
-    { wait_for test -e data/started; printf '\003'; sleep 0.5; } | script -qec "$run --image $image --bind /tmp/data:/data sh -c '$3'" /dev/null >out 2>&1
+    { wait_for test -e data/started; printf '\003'; sleep 0.5; } | script -qec "exec $run --image $image --bind /tmp/data:/data sh -c '$3'" /dev/null >out 2>&1
     ok "$1" "$2" "${PIPESTATUS[1]}"
     rm -f data/started
   }
