@@ -3,6 +3,8 @@
 #include "rootprep/testing/recording_kernel.hpp"
 
 #include <algorithm>
+#include <map>
+#include <stdexcept>
 
 namespace rootprep::testing {
 namespace {
@@ -17,6 +19,11 @@ bool points_to_text(ArgumentKind kind, const SysCall& call) noexcept {
              call.arguments[1] == abi::fsconfig_set_path_empty;
     default: return false;
   }
+}
+
+std::string name_of(long number) {
+  const SysCallInfo* info = find_syscall(number);
+  return info != nullptr ? std::string{info->name} : "syscall_" + std::to_string(number);
 }
 
 }  // namespace
@@ -42,24 +49,57 @@ std::size_t RecordingKernel::count(std::string_view system_call) const noexcept 
       std::count_if(calls_.begin(), calls_.end(), [&](const RecordedCall& c) { return c.call.number == info->number; }));
 }
 
+std::string RecordedCall::to_text() const {
+  const SysCallInfo* info = find_syscall(call.number);
+  std::string out = name_of(call.number) + '(';
+  const std::size_t count = info != nullptr ? info->argument_count : call.arguments.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i != 0) out += ", ";
+    if (texts[i]) {
+      out.append("\"").append(*texts[i]).append("\"");
+    } else {
+      out += std::to_string(static_cast<long>(call.arguments[i]));
+    }
+  }
+  return out + ") = " + std::to_string(result);
+}
+
 std::string RecordingKernel::to_text() const {
   std::string out;
-  for (const RecordedCall& record : calls_) {
-    const SysCallInfo* info = find_syscall(record.call.number);
-    out += info != nullptr ? std::string{info->name} : "syscall_" + std::to_string(record.call.number);
-    out += '(';
-    const std::size_t count = info != nullptr ? info->argument_count : 6;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (i != 0) out += ", ";
-      if (record.texts[i]) {
-        out.append("\"").append(*record.texts[i]).append("\"");
-      } else {
-        out += std::to_string(static_cast<long>(record.call.arguments[i]));
-      }
-    }
-    out += ") = " + std::to_string(record.result) + '\n';
-  }
+  for (const RecordedCall& record : calls_) out += record.to_text() + '\n';
   return out;
+}
+
+std::string over_budget(const RecordingKernel& made, const CallBudget& budget) {
+  const std::vector<RecordedCall>& calls = made.calls();
+  std::string excess;
+  // `number` -1: of every kind.
+  const auto hold_to = [&](std::size_t limit, long number, const std::string& what) {
+    std::size_t count = 0;
+    std::size_t first_too_many = 0;
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      if (number >= 0 && calls[i].call.number != number) continue;
+      if (count++ == limit) first_too_many = i;
+    }
+    if (count <= limit) return;
+    excess += std::to_string(count) + what + ", " + std::to_string(limit) + " allowed; the first too many is call " +
+              std::to_string(first_too_many + 1) + ": " + calls[first_too_many].to_text() + '\n';
+  };
+  hold_to(budget.calls, -1, " calls");
+  for (const auto& [name, limit] : budget.of) {
+    const SysCallInfo* info = find_syscall(name);
+    if (info == nullptr) throw std::invalid_argument{"over_budget: syscalls.def has no call \"" + name + '"'};
+    hold_to(limit, info->number, " of " + name);
+  }
+  if (excess.empty()) return excess;
+
+  std::map<std::string, std::size_t> kinds;
+  for (const RecordedCall& record : calls) kinds[name_of(record.call.number)] += 1;
+  std::vector<std::pair<std::string, std::size_t>> sorted{kinds.begin(), kinds.end()};
+  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  excess += "made:";
+  for (const auto& [name, count] : sorted) excess += (name == sorted.front().first ? " " : ", ") + std::to_string(count) + ' ' + name;
+  return excess + '\n';
 }
 
 }  // namespace rootprep::testing
