@@ -361,8 +361,9 @@ long hide(Kernel& kernel, const char* target) noexcept {
   // Not private: the host's own unmounts shall still arrive. Not shared: ours must not leave.
   const long slave = invoke(kernel, SYS_mount, nullptr, target, nullptr, abi::ms_slave | abi::ms_rec, nullptr);
   if (slave == -ENOENT) return 0;  // below another mount that was hidden already
-  const long unmounted = invoke(kernel, SYS_umount2, target, abi::mnt_detach | abi::umount_nofollow);
-  if (unmounted == -ENOENT) return 0;
+  // EINVAL: the path leads to another mount, on top of this one. Anything else: an unmount could leave.
+  if (slave < 0 && slave != -EINVAL) return slave;
+  if (slave >= 0 && invoke(kernel, SYS_umount2, target, abi::mnt_detach | abi::umount_nofollow) == -ENOENT) return 0;
   const long still_there = is_kernel_filesystem(kernel, target);
   if (still_there <= 0) return still_there;
   // Locked by an outer user namespace (EINVAL): it cannot be unmounted, but covered.
