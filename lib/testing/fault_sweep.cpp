@@ -5,48 +5,81 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <optional>
 
 #include "rootprep/testing/fault_kernel.hpp"
+#include "testing/sweep_world.hpp"
 
 namespace rootprep::testing {
 namespace {
-
-std::string name_of_call(const SysCall& call) {
-  const SysCallInfo* info = find_syscall(call.number);
-  return info != nullptr ? std::string{info->name} : "system call " + std::to_string(call.number);
-}
 
 bool contains(const std::uint8_t* errors, std::size_t count, int error_number) {
   return std::any_of(errors, errors + count, [&](std::uint8_t e) { return e != 0 && e == error_number; });
 }
 
-// May a run of this plan go on after `call` answered with this errno?
-bool is_documented(const Plan& plan, const SysCall& call, int error_number) {
-  if (error_number == EINTR || (error_number == EAGAIN && name_of_call(call) == "openat2")) return true;  // tried again (Execution)
-  if (name_of_call(call) == "close") return true;  // the descriptor is gone whatever it answers (close(2))
-  if (name_of_call(call) == "umask") return true;  // cannot fail (umask(2))
-  const auto operations = plan.operations();
-  return std::any_of(operations.begin(), operations.end(), [&](const Operation& op) {
-    if (op.kind == OperationKind::system_call && op.number != call.number) return false;
-    // A composite makes calls of its own; which of their errors it bears is its business, and tested with it.
-    if (op.kind != OperationKind::system_call) return op.kind != OperationKind::skip_if_closed;
-    return contains(op.allowed, sizeof op.allowed, error_number) || contains(op.otherwise, sizeof op.otherwise, error_number);
-  });
+// Errnos of the calls inside a composite that are no failure of it. A function of the user bears what it likes.
+bool composite_bears(OperationKind kind, std::string_view call, int error_number) {
+  switch (kind) {
+    case OperationKind::user_function: return true;
+    case OperationKind::open_in_root:
+      // What is missing is made; who made it meanwhile does not matter.
+      return (call == "openat" && error_number == ENOENT) || ((call == "mkdirat" || call == "mknodat") && error_number == EEXIST);
+    case OperationKind::make_parent_private: return call == "mount" && error_number == EINVAL;  // not the root of a mount: one higher
+    case OperationKind::hide_host_filesystems:
+      // Gone with another mount, or under one; and what cannot be unmounted is covered.
+      return (call == "mount" && (error_number == ENOENT || error_number == EINVAL)) || (call == "openat" && error_number == ENOENT) ||
+             call == "umount2" || (call == "read" && error_number == EINTR);
+    default: return false;
+  }
 }
 
-std::optional<std::string> wrong_with(const Plan& plan, const Report& report, const FaultKernel& kernel, int error_number) {
+// May a run go on after the call of operation `index` answered with this errno?
+bool is_documented(const Plan& plan, std::uint32_t index, const SysCall& call, int error_number) {
+  const std::string name = name_of_call(call);
+  if (name == "close") return true;  // the descriptor is gone whatever it answers (close(2))
+  if (name == "umask") return true;  // cannot fail (umask(2))
+  if (index >= plan.operations().size()) return false;
+  const Operation& op = plan.operations()[index];
+  if (contains(op.allowed, sizeof op.allowed, error_number) || contains(op.otherwise, sizeof op.otherwise, error_number)) return true;
+  if (op.kind != OperationKind::system_call) return composite_bears(op.kind, name, error_number);
+  return error_number == EINTR || (error_number == EAGAIN && name == "openat2");  // tried again (Execution)
+}
+
+// One of those that operation `index` does not tell apart, and all others.
+std::vector<int> without_equals(const Plan& plan, std::uint32_t index, const SysCall& call, const std::vector<int>& errors,
+                                std::uint64_t n) {
+  if (index < plan.operations().size() && plan.operations()[index].kind != OperationKind::system_call) return errors;
+  std::vector<int> distinct;
+  std::vector<int> equal;
+  const bool cannot_matter = name_of_call(call) == "close" || name_of_call(call) == "umask";
+  for (const int error_number : errors) {
+    (is_documented(plan, index, call, error_number) && !cannot_matter ? distinct : equal).push_back(error_number);
+  }
+  if (!equal.empty()) distinct.push_back(equal[n % equal.size()]);
+  return distinct;
+}
+
+// `index`: the operation that made the faulty call.
+std::optional<std::string> wrong_with(const Plan& plan, std::uint32_t index, const Report& report, const SysCall& call, int error_number) {
   const Error& error = report.error;
-  const SysCall& call = kernel.last_fault();
+  const bool documented = is_documented(plan, index, call, error_number);
   if (error.domain == Domain::none) {
-    if (is_documented(plan, call, error_number)) return std::nullopt;
-    return "the plan succeeds although " + name_of_call(call) + " failed";
+    if (!documented) return "the plan succeeds although " + name_of_call(call) + " failed";
+    if (index >= plan.operations().size()) return std::nullopt;
+    const Operation& op = plan.operations()[index];
+    const bool told = op.kind != OperationKind::system_call || op.note == 0 || !contains(op.otherwise, sizeof op.otherwise, error_number) ||
+                      std::any_of(report.events, report.events + std::min<std::size_t>(report.event_count, std::size(report.events)),
+                                  [&](const Event& event) { return event.operation == index && event.error_number == error_number; });
+    if (!told) return "the plan goes another way and does not report it";
+    return std::nullopt;
   }
   if (error.operation >= plan.operations().size()) return "the error names no operation of the plan";
-  const Operation& op = plan.operations()[error.operation];
-  if (op.kind != OperationKind::system_call) return std::nullopt;  // a composite, named by its operation
-  if (report.event_count > 0 || is_documented(plan, call, error_number))
-    return std::nullopt;  // the other way failed by itself: as it may here
+  if (error.operation != index) {
+    if (documented) return std::nullopt;  // the other way failed by itself: as it may here
+    return "the error names operation " + std::to_string(error.operation) + ", the call was of operation " + std::to_string(index);
+  }
+  if (plan.operations()[index].kind != OperationKind::system_call) return std::nullopt;  // a composite has errors of its own
   if (error.system_call != call.number) return "the error names another call than " + name_of_call(call);
   if (!error.is_errno(error_number)) return "the error has another code than the kernel's answer";
   return std::nullopt;
@@ -93,93 +126,85 @@ std::vector<int> plausible_errors(std::string_view name) {
 
 SweepResult sweep_faults(const Plan& plan, const std::function<std::unique_ptr<SweepWorld>()>& make_world, const SweepOptions& options) {
   SweepResult sweep;
-  const auto run = [&](std::uint64_t n, int error_number, SysCall& failed) {
-    std::unique_ptr<SweepWorld> world = make_world();
+  struct Run {
+    Report report{};
+    SysCall failed{};  // the call that did not happen
+    std::uint64_t calls = 0;
+    std::string wrong{};
+  };
+  // n 0: nothing fails. error_number 0: killed before the n-th call.
+  const auto run = [&](std::uint64_t n, int error_number) {
+    const std::unique_ptr<SweepWorld> world = make_world();
     FaultKernel kernel{world->kernel()};
     if (n != 0 && error_number != 0) kernel.fail_call(n, error_number);
     if (n != 0 && error_number == 0) kernel.kill_at(n);
-    Execution execution{plan, kernel};
-    const Report& report = execution.run();
+    const std::vector<int> before = world->descriptors();
+    Run done;
+    done.report = Execution{plan, kernel}.run();
+    done.failed = kernel.last_fault();
+    done.calls = kernel.calls();
     sweep.runs += 1;
-    failed = kernel.last_fault();
-    std::optional<std::string> wrong;
-    if (n == 0) {
-      sweep.calls = kernel.calls();
-      if (report.error.domain != Domain::none) wrong = "without any fault the plan fails: " + make_error_code(report.error).message();
-    } else if (error_number != 0) {
-      (report.error.domain == Domain::none ? sweep.fallbacks : sweep.failures) += 1;
-      wrong = wrong_with(plan, report, kernel, error_number);
-    }
-    const std::string left = world->left_behind();
-    if (!left.empty()) wrong = (wrong ? *wrong + "; " : std::string{}) + "left behind: " + left;
-    if (wrong) sweep.findings.push_back({n, n == 0 ? std::string{} : name_of_call(failed), error_number, *wrong});
+    // A close that failed by our hand has closed nothing.
+    const bool closes = n == 0 || (error_number != 0 && name_of_call(done.failed) != "close");
+    if (closes && world->descriptors() != before) done.wrong = "other descriptors are open than before; ";
+    if (const std::string left = world->left_behind(); !left.empty()) done.wrong += "left behind: " + left;
+    return done;
+  };
+  const auto judge = [&](std::uint64_t n, int error_number, const Run& done, const std::optional<std::string>& wrong) {
+    if (!wrong && done.wrong.empty()) return;
+    SweepFinding finding;
+    finding.call = n;
+    if (n != 0) finding.system_call = name_of_call(done.failed);
+    finding.error_number = error_number;
+    finding.what = wrong.value_or("") + (wrong && !done.wrong.empty() ? "; " : "") + done.wrong;
+    sweep.findings.push_back(std::move(finding));
   };
 
-  SysCall failed;
-  run(0, 0, failed);
-  const std::uint64_t calls = sweep.calls;
-  for (std::uint64_t n = 1; n <= calls; ++n) {
-    // Which call is the n-th is known only by letting it fail.
-    std::unique_ptr<SweepWorld> world = make_world();
-    FaultKernel kernel{world->kernel()};
-    kernel.kill_at(n);
-    Execution{plan, kernel}.run();
+  const Run clean = run(0, 0);
+  sweep.calls = clean.calls;
+  std::optional<std::string> wrong;
+  if (clean.report.error.domain != Domain::none)
+    wrong = "without any fault the plan fails: " + make_error_code(clean.report.error).message() + " (operation " +
+            std::to_string(clean.report.error.operation) + ')';
+  judge(0, 0, clean, wrong);
+  for (std::uint64_t n = 1; n <= clean.calls; ++n) {
+    // Which call is the n-th, and which operation makes it, is told by the run that is killed there.
+    const Run killed = run(n, 0);
+    if (options.kill_too) judge(n, 0, killed, std::nullopt);
     std::vector<int> errors = options.error_numbers;
-    if (errors.empty()) errors = plausible_errors(name_of_call(kernel.last_fault()));
-    for (const int error_number : errors) run(n, error_number, failed);
-    if (options.kill_too) run(n, 0, failed);
+    if (errors.empty()) errors = plausible_errors(name_of_call(killed.failed));
+    if (options.equal_errors_once) errors = without_equals(plan, killed.report.error.operation, killed.failed, errors, n);
+    for (const int error_number : errors) {
+      const Run failed = run(n, error_number);
+      (failed.report.error.domain == Domain::none ? sweep.fallbacks : sweep.failures) += 1;
+      judge(n, error_number, failed, wrong_with(plan, killed.report.error.operation, failed.report, failed.failed, error_number));
+    }
   }
   return sweep;
 }
 
-namespace {
-
-class FakeSweepWorld final : public SweepWorld {
- public:
-  explicit FakeSweepWorld(const FakeSweepWorlds& worlds)
-      : may_change_(worlds.may_change),
-        host_(worlds.make_host()),
-        before_(lasting(host_.snapshot())),
-        child_(host_.clone(worlds.namespaces)) {}
-
-  Kernel& kernel() override { return child_; }
-  std::string left_behind() override {
-    child_.exit();
-    const std::string broken = host_.check_invariants();
-    return broken.empty() ? difference(before_, lasting(host_.snapshot())) : "the model is broken: " + broken;
-  }
-
- private:
-  // Without what lies in directories that may change: "file system 3 (ext4): /srv/root/dev ...".
-  Snapshot lasting(Snapshot snapshot) const {
-    std::erase_if(snapshot.lines, [&](const std::string& line) {
-      const std::size_t path = line.find("): /");
-      if (!line.starts_with("file system ") || path == std::string::npos) return false;
-      return std::any_of(may_change_.begin(), may_change_.end(),
-                         [&](const std::string& top) { return line.compare(path + 3, top.size() + 1, top + '/') == 0; });
-    });
-    return snapshot;
-  }
-
-  std::vector<std::string> may_change_;
-  FakeKernel host_;
-  Snapshot before_;
-  FakeProcess& child_;
-};
-
-}  // namespace
-
 SweepResult sweep_faults(const Plan& plan, const FakeSweepWorlds& worlds, const SweepOptions& options) {
-  return sweep_faults(
-      plan, [&]() -> std::unique_ptr<SweepWorld> { return std::make_unique<FakeSweepWorld>(worlds); }, options);
+  std::shared_ptr<const Snapshot> before;
+  const auto make_world = [&]() -> std::unique_ptr<SweepWorld> {
+    auto world = std::make_unique<FakeSweepWorld>(worlds);
+    world->begin(before);
+    return world;
+  };
+  return sweep_faults(plan, make_world, options);
 }
 
 std::string SweepResult::to_text() const {
-  std::string text = std::to_string(runs) + " runs over " + std::to_string(calls) + " calls: " + std::to_string(failures) + " failed, " +
-                     std::to_string(fallbacks) + " went another way, " + std::to_string(findings.size()) + " findings\n";
+  std::string text =
+      std::to_string(runs) + " runs over " + std::to_string(calls) + " calls: " + std::to_string(failures) + " failed, " +
+      (attacks != 0 ? std::to_string(attacks) + " attacks had an effect, " : std::to_string(fallbacks) + " went another way, ") +
+      std::to_string(findings.size()) + " findings\n";
   for (const SweepFinding& finding : findings) {
     text += "call " + std::to_string(finding.call) + " " + finding.system_call + ", ";
-    text += finding.error_number == 0 ? std::string{"killed"} : std::string{std::strerror(finding.error_number)};
+    if (!finding.attack.empty()) {
+      text += finding.attack;
+    } else {
+      text += finding.error_number == 0 ? std::string{"killed"} : std::string{std::strerror(finding.error_number)};
+    }
     text += ": " + finding.what + '\n';
   }
   return text;
