@@ -37,6 +37,8 @@ bool fails(const char* title, const rootprep::Pipeline& pipeline) {
 
 }  // namespace
 
+rootprep::Pipeline example::switch_root() { return {rootprep::PrepareRoot{.path = "/tmp/new"}, rootprep::PivotRoot{}}; }
+
 int main() {
   using namespace rootprep;
   example::use_private_tmp();
@@ -48,5 +50,5 @@ int main() {
   if (!both_fail) return 1;
 
   std::cout << "--- with the bind ---\n";
-  return example::run(example::compile_or_exit({PrepareRoot{.path = "/tmp/new"}, PivotRoot{}}), {.exec = {"/bin/ls", "/"}});
+  return example::run(example::compile_or_exit(example::switch_root()), {.exec = {"/bin/ls", "/"}});
 }

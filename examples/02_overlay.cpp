@@ -9,8 +9,16 @@
 #include "rootprep/steps.hpp"
 #include "support.hpp"
 
-int main() {
+rootprep::Pipeline example::overlay() {
   using namespace rootprep;
+  return {
+      PrepareRoot{.path = "/tmp/root", .mount = RootMount::none},  // the overlay is what makes it a mount
+      OverlayMount{.lower = {"/tmp/app", "/tmp/base"}, .ephemeral = EphemeralUpper{.size = 1 << 20}},  // the topmost first
+      EnterRoot{},
+  };
+}
+
+int main() {
   example::use_private_tmp();
   example::make_image("/tmp/base");
   example::write_file("/tmp/base/etc/who", "base");
@@ -18,16 +26,11 @@ int main() {
   example::write_file("/tmp/app/etc/who", "app");
   std::filesystem::create_directory("/tmp/root");
 
-  const Pipeline pipeline{
-      PrepareRoot{.path = "/tmp/root", .mount = RootMount::none},  // the overlay is what makes it a mount
-      OverlayMount{.lower = {"/tmp/app", "/tmp/base"}, .ephemeral = EphemeralUpper{.size = 1 << 20}},  // the topmost first
-      EnterRoot{},
-  };
   const char* script =
       "echo in the container: who is $(cat /etc/who), base is $(cat /etc/base)\n"
       "echo changed > /etc/who\n"
       "echo in the container: who is $(cat /etc/who)\n";
-  const int status = example::run(example::compile_or_exit(pipeline), {.exec = {"/bin/sh", "-c", script}});
+  const int status = example::run(example::compile_or_exit(example::overlay()), {.exec = {"/bin/sh", "-c", script}});
   std::cout << "on the host:      who is " << example::read_file("/tmp/app/etc/who") << '\n';
   return status;
 }

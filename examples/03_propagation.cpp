@@ -8,6 +8,19 @@
 #include "rootprep/steps.hpp"
 #include "support.hpp"
 
+rootprep::Pipeline example::propagation() {
+  using namespace rootprep;
+  return {
+      // The default, rslave, would make every one of them a slave. Not recursive: only "/" itself changes.
+      PrepareRoot{.path = "/tmp/root", .propagation = Propagation::private_, .recursive = false},
+      MountSpec::bind("/tmp/shared", "/shared"),
+      MountSpec::bind("/tmp/slave", "/slave").with_propagation(Propagation::slave),
+      MountSpec::bind("/tmp/private", "/private").with_propagation(Propagation::private_),
+      MountSpec::proc(),
+      EnterRoot{},
+  };
+}
+
 int main() {
   using namespace rootprep;
   example::use_private_tmp();
@@ -21,15 +34,6 @@ int main() {
     for (const char* name : {"/of-the-host", "/of-the-container"}) std::filesystem::create_directory(place + name);
   }
 
-  const Pipeline pipeline{
-      // The default, rslave, would make every one of them a slave. Not recursive: only "/" itself changes.
-      PrepareRoot{.path = "/tmp/root", .propagation = Propagation::private_, .recursive = false},
-      MountSpec::bind("/tmp/shared", "/shared"),
-      MountSpec::bind("/tmp/slave", "/slave").with_propagation(Propagation::slave),
-      MountSpec::bind("/tmp/private", "/private").with_propagation(Propagation::private_),
-      MountSpec::proc(),
-      EnterRoot{},
-  };
   // The program waits for a line on its standard input: until the host has mounted.
   const char* script =
       "read go\n"
@@ -38,7 +42,7 @@ int main() {
       "for kind in shared slave private; do mount -t tmpfs example /$kind/of-the-container; echo > /$kind/of-the-container/file; done\n";
   int line[2] = {-1, -1};
   if (::pipe2(line, O_CLOEXEC) != 0) return 1;
-  const Plan plan = example::compile_or_exit(pipeline);
+  const Plan plan = example::compile_or_exit(example::propagation());
   LaunchReport report;
   result<Child> child = launch(
       plan,

@@ -11,24 +11,27 @@
 #include "rootprep/steps.hpp"
 #include "support.hpp"
 
-int main() {
+rootprep::Pipeline example::rescue_shell() {
   using namespace rootprep;
-  example::use_private_tmp();
-  example::make_image("/tmp/damaged");
-  example::write_file("/tmp/damaged/etc/fstab", "broken");
-
-  const Pipeline pipeline{
+  return {
       PrepareRoot{.path = "/tmp/damaged"},
       MountSpec::bind("/proc", "/proc"),
       MountSpec::bind("/sys", "/sys"),
       MountSpec::bind("/dev", "/dev"),
       Chroot{},  // not a security boundary, and here nobody needs one: boot loaders want the real devices
   };
+}
+
+int main() {
+  example::use_private_tmp();
+  example::make_image("/tmp/damaged");
+  example::write_file("/tmp/damaged/etc/fstab", "broken");
+
   const char* script =
       "echo mounts in the shell: / $(cd /; for d in dev proc sys; do [ -n \"$(ls $d)\" ] && echo /$d; done)\n"
       "echo /etc/fstab was: $(cat /etc/fstab)\n"
       "echo repaired > /etc/fstab\n";
-  const int status = example::run(example::compile_or_exit(pipeline), {.exec = {"/bin/sh", "-c", script}});
+  const int status = example::run(example::compile_or_exit(example::rescue_shell()), {.exec = {"/bin/sh", "-c", script}});
 
   const std::string mounts = example::read_file("/proc/self/mountinfo");
   std::size_t left = 0;

@@ -14,11 +14,16 @@
 #include "rootprep/steps.hpp"
 #include "support.hpp"
 
+rootprep::Pipeline example::your_own_clone() {
+  using namespace rootprep;
+  return {PrepareRoot{.path = "/tmp/root"}, MountSpec::proc(), EnterRoot{}};
+}
+
 int main() {
   using namespace rootprep;
   example::use_private_tmp();
   example::make_image("/tmp/root");
-  const Plan plan = example::compile_or_exit({PrepareRoot{.path = "/tmp/root"}, MountSpec::proc(), EnterRoot{}});
+  const Plan plan = example::compile_or_exit(example::your_own_clone());
 
   Execution execution{plan};  // all memory that running needs
   int channel[2] = {-1, -1};

@@ -55,12 +55,16 @@ struct NoticeOnTmpfs {
 
 }  // namespace
 
+rootprep::Pipeline example::your_own_step() {
+  using namespace rootprep;
+  return {PrepareRoot{.path = "/tmp/root"}, NoticeOnTmpfs{.path = "/run/notices", .content = "back at five"}, EnterRoot{}};
+}
+
 int main() {
   using namespace rootprep;
   example::use_private_tmp();
   example::make_image("/tmp/root");
-  const Pipeline pipeline{PrepareRoot{.path = "/tmp/root"}, NoticeOnTmpfs{.path = "/run/notices", .content = "back at five"}, EnterRoot{}};
-  const Plan plan = example::compile_or_exit(pipeline);
+  const Plan plan = example::compile_or_exit(example::your_own_step());
 
   const std::string text = to_text(plan);
   const std::size_t begin = text.find("step 1");

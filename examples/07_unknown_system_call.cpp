@@ -22,11 +22,16 @@ struct Nice {
 
 }  // namespace
 
+rootprep::Pipeline example::unknown_system_call() {
+  using namespace rootprep;
+  return {Nice{.level = 7}, PrepareRoot{.path = "/tmp/root"}, MountSpec::proc(), EnterRoot{}};
+}
+
 int main() {
   using namespace rootprep;
   example::use_private_tmp();
   example::make_image("/tmp/root");
-  const Plan plan = example::compile_or_exit({Nice{.level = 7}, PrepareRoot{.path = "/tmp/root"}, MountSpec::proc(), EnterRoot{}});
+  const Plan plan = example::compile_or_exit(example::unknown_system_call());
   for (std::uint32_t i = 0; i < plan.operations().size(); ++i) {
     if (plan.operations()[i].number == SYS_setpriority) std::cout << "in the plan:      " << to_text(plan, i) << '\n';
   }

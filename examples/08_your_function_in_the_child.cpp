@@ -39,11 +39,14 @@ struct OomScore {
 
 }  // namespace
 
+rootprep::Pipeline example::your_function_in_the_child() {
+  return {PrepareRoot{.path = "/tmp/root"}, MountSpec::proc(), EnterRoot{}, OomScore{}};
+}
+
 int main() {
   example::use_private_tmp();
   example::make_image("/tmp/root");
-  const Pipeline pipeline{PrepareRoot{.path = "/tmp/root"}, MountSpec::proc(), EnterRoot{}, OomScore{}};
-  return example::run(example::compile_or_exit(pipeline),
+  return example::run(example::compile_or_exit(example::your_function_in_the_child()),
                       {.namespaces = Namespace::mount | Namespace::pid,
                        .exec = {"/bin/sh", "-c", "echo oom_score_adj is $(cat /proc/self/oom_score_adj)"}});
 }

@@ -16,6 +16,7 @@
 
 #include <iostream>
 
+#include "pipelines.hpp"
 #include "rootprep/execution.hpp"
 #include "rootprep/explain.hpp"
 #include "rootprep/pipeline.hpp"
@@ -23,14 +24,9 @@
 #include "rootprep/testing/fake_kernel.hpp"
 #include "rootprep/testing/recording_kernel.hpp"
 
-namespace {
-
 using namespace rootprep;
 
-// What is to be tested.
-Pipeline my_container(const std::string& root) {
-  return {PrepareRoot{.path = root}, MountSpec::proc(), MountSpec::tmpfs("/tmp", {.size = 1 << 20}), EnterRoot{}, RemountReadonly{}};
-}
+namespace {
 
 int failures = 0;
 void check(bool holds, const char* what) {
@@ -39,6 +35,11 @@ void check(bool holds, const char* what) {
 }
 
 }  // namespace
+
+// What is to be tested.
+Pipeline example::test_without_root() {
+  return {PrepareRoot{.path = "/srv/box"}, MountSpec::proc(), MountSpec::tmpfs("/tmp", {.size = 1 << 20}), EnterRoot{}, RemountReadonly{}};
+}
 
 int main() {
   // A machine such as systemd makes it, everything shared; it exists nowhere but here.
@@ -50,7 +51,7 @@ int main() {
   CompileOptions options;
   options.features = KernelFeatures::linux_6_18();
   options.check_host = false;
-  const Plan plan = my_container("/srv/box").compile(options).value();
+  const Plan plan = example::test_without_root().compile(options).value();
 
   testing::FakeProcess& child = host.clone(CLONE_NEWNS | CLONE_NEWPID);
   testing::RecordingKernel recorder{child};

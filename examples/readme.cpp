@@ -8,10 +8,12 @@
 #include <rootprep/print.hpp>
 #include <rootprep/steps.hpp>
 
+#include "pipelines.hpp"
+
 using namespace rootprep;
 
 // clang-format off
-int main() {
+Pipeline example::readme() {
   // README begins
   const Pipeline pipeline{
       PrepareRoot{.path = "/var/lib/box/root"},
@@ -19,6 +21,13 @@ int main() {
       MountSpec::proc(), MountSpec::tmpfs("/tmp", {.size = 64 << 20}), DeviceSetup{},
       EnterRoot{}, RemountReadonly{},
   };
+  // README ends
+  return pipeline;
+}
+
+int main() {
+  const Pipeline pipeline = example::readme();
+  // README begins
   const Plan plan = pipeline.compile().value();  // value() throws; a result<Plan> can also be asked
   std::cout << to_text(plan);                    // read it before it runs
   Child child = launch(plan, {.namespaces = Namespace::mount | Namespace::pid, .exec = {"/bin/sh"}}).value();

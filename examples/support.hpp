@@ -17,6 +17,7 @@
 #include <iterator>
 #include <string>
 
+#include "pipelines.hpp"
 #include "rootprep/explain.hpp"
 #include "rootprep/launch.hpp"
 #include "rootprep/pipeline.hpp"
