@@ -59,8 +59,10 @@ struct DevptsOptions {
 // Needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace. In a user namespace: a bind must be recursive if mounts lie
 // below its source (EINVAL); proc needs a pid namespace of its own and an unmasked /proc outside, sysfs a network namespace,
 // mqueue an ipc namespace (EPERM); block file systems cannot be mounted (EPERM).
-// Errors: ENOENT, ENOTDIR, EROFS for targets; ENODEV for an unknown type; EINVAL for options (the kernel's words are in the report).
-// Source: mount(2), fsopen(2), open_tree(2), move_mount(2), mount_setattr(2); the man page of each file system.
+// cgroup2 belongs into a child with a cgroup namespace of its own: mounted in the host's, its options become the host's, and a mount
+// without any takes nsdelegate away from it (cgroups(7); the kernel's Documentation/admin-guide/cgroup-v2.rst, "Mounting"; measured
+// on 6.18). Errors: ENOENT, ENOTDIR, EROFS for targets; ENODEV for an unknown type; EINVAL for options (the kernel's words are in the
+// report). Source: mount(2), fsopen(2), open_tree(2), move_mount(2), mount_setattr(2); the man page of each file system.
 struct MountSpec {
   std::string target{};
   std::string type{};          // empty: a bind
