@@ -34,6 +34,7 @@ World::World(const KernelProfile& kernel_profile) : profile(kernel_profile) {
   };
   nsfs = internal_mount("nsfs");
   anonymous_files = internal_mount("anon_inodefs");
+  context_file = add_file(*this, anonymous_files->root, "[fscontext]", "", 0600);
   next_mount = 1;
 
   auto first = std::make_unique<Task>();

@@ -135,9 +135,8 @@ long open_creating(Task& task, int dirfd, const char* path, const abi::open_how&
   if (const long error = walk_to_parent(task, dirfd, path, how.resolve, parent); error != 0) return error;
   const bool exclusive = (how.flags & abi::o_excl) != 0;
   for (;;) {
-    if (parent.trailing_slash || parent.last != Last::name) {
-      return world.refuse(EISDIR, "open.create-needs-a-name");
-    }
+    if (parent.last != Last::name && exclusive) return world.refuse(EEXIST, "open.exists");
+    if (parent.trailing_slash || parent.last != Last::name) return world.refuse(EISDIR, "open.create-needs-a-name");
     Path found;
     if (const long error = look_up(task, parent.directory, parent.name, how.resolve, found); error != 0) return error;
     if (!found) {

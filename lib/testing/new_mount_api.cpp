@@ -264,7 +264,7 @@ long call_fsopen(Task& task, const char* name, unsigned flags) {
   }
   auto file = std::make_shared<OpenFile>();
   file->world = &world;
-  file->path = {world.anonymous_files, world.anonymous_files->root};
+  file->path = {world.anonymous_files, world.context_file};
   file->reads = true;
   file->flags = abi::o_rdwr;
   file->context = std::make_unique<FilesystemContext>();
@@ -286,7 +286,7 @@ long call_fspick(Task& task, int dirfd, const char* path, unsigned flags) {
   if (!is_mount_root(found)) return world.refuse(EINVAL, "fspick.not-a-mount-point");
   auto file = std::make_shared<OpenFile>();
   file->world = &world;
-  file->path = {world.anonymous_files, world.anonymous_files->root};
+  file->path = {world.anonymous_files, world.context_file};
   file->reads = true;
   file->flags = abi::o_rdwr;
   file->context = std::make_unique<FilesystemContext>();

@@ -409,33 +409,54 @@ long clone_layer(Task& task, const Path& path) {
 
 int stacking_depth(const Superblock* superblock) { return superblock->overlay != nullptr ? superblock->overlay->depth : 0; }
 
-bool option_is(const FilesystemContext& context, std::string_view key, std::string_view value) {
-  for (auto it = context.options.rbegin(); it != context.options.rend(); ++it) {
-    if (it->first == key) return it->second == value;
+// The last word on it, "" if there is none.
+std::string option_value(const FilesystemContext& context, std::string_view key) {
+  std::string value;
+  for (const auto& option : context.options) {
+    if (option.first == key) value = option.second;
   }
-  return false;
+  return value;
 }
 
+// What the options come to. redirect_dir=off follows redirects all the same (module parameter redirect_always_follow, on by default).
+struct Features {
+  bool redirects = false, follows = false;
+  bool metacopy = false, verity = false, nfs_export = false, index = false;
+
+  Features(const FilesystemContext& context, bool has_upper) {
+    const std::string redirect = option_value(context, "redirect_dir");
+    redirects = redirect == "on" || (!has_upper && redirect != "nofollow" && !redirect.empty());
+    follows = !redirect.empty() && redirect != "nofollow";
+    metacopy = option_value(context, "metacopy") == "on";
+    const std::string verified = option_value(context, "verity");
+    verity = verified == "on" || verified == "require";
+    nfs_export = option_value(context, "nfs_export") == "on";
+    index = has_upper && option_value(context, "index") == "on";
+  }
+};
+
+// ovl_fs_params_verify(), fs/overlayfs/params.c. Only options that were given conflict; a default gives way without a word.
 long check_option_conflicts(Task& task, const FilesystemContext& context, bool has_upper) {
   World& world = *task.world;
-  const bool userxattr = has_option(context, "userxattr", "");
-  const bool metacopy = option_is(context, "metacopy", "on");
-  const bool redirect = option_is(context, "redirect_dir", "on");
-  // Without an upper layer the conflict goes unnoticed (measured on 6.18).
-  if (has_upper && metacopy &&
-      (option_is(context, "redirect_dir", "off") || option_is(context, "redirect_dir", "nofollow") ||
-       option_is(context, "redirect_dir", "follow"))) {
-    return world.refuse(EINVAL, "overlay.options-conflict");
+  Features wants(context, has_upper);
+  const bool says_redirect = !option_value(context, "redirect_dir").empty();
+  const bool says_metacopy = !option_value(context, "metacopy").empty();
+  const bool says_index = option_value(context, "index") == "off" || (has_upper && wants.index);
+  const auto conflict = [&]() -> long { return world.refuse(EINVAL, "overlay.options-conflict"); };
+  if (wants.metacopy && !wants.redirects && says_redirect) return conflict();
+  const bool follows = wants.follows || wants.metacopy;
+  if (wants.nfs_export && !wants.index) {
+    // Without an upper layer nfs_export=on wants redirect_dir=nofollow, and is forgotten otherwise.
+    if (!has_upper && (follows || !says_redirect)) {
+      wants.nfs_export = false;
+    } else if (says_index) {
+      return conflict();
+    }
   }
-  if (metacopy && option_is(context, "nfs_export", "on")) {
-    return world.refuse(EINVAL, "overlay.options-conflict");
-  }
-  if (userxattr && (metacopy || redirect)) {
-    return world.refuse(EINVAL, "overlay.options-conflict");
-  }
-  if (!userxattr && !capable(task, cap_sys_admin) && (metacopy || redirect)) {
-    return world.refuse(EPERM, "overlay.option-needs-real-root");
-  }
+  if (wants.nfs_export && wants.metacopy && says_metacopy) return conflict();
+  const bool marks_files = (says_redirect && follows) || wants.metacopy;
+  if (has_option(context, "userxattr", "")) return marks_files ? conflict() : 0;
+  if ((marks_files || wants.verity) && !capable(task, cap_sys_admin)) return world.refuse(EPERM, "overlay.option-needs-real-root");
   return 0;
 }
 

@@ -163,6 +163,7 @@ long call_unshare(Task& task, std::uint64_t flags) {
     made->parent = task.user;
     made->level = task.user->level + 1;
     made->owner = task.uid;
+    made->maker_had_setfcap = (task.capabilities >> cap_setfcap & 1U) != 0;
     made->sequence = world.next_sequence++;
     user = made.get();
     world.user_namespaces.push_back(std::move(made));

@@ -67,6 +67,7 @@ struct UserNamespace {
   };
   std::vector<Extent> uids{}, gids{};
   bool setgroups_denied = false;
+  bool maker_had_setfcap = true;  // in the parent
   std::uint64_t sequence = 0;
 };
 
@@ -280,6 +281,7 @@ enum Cap : unsigned {
   cap_sys_chroot = 18,
   cap_sys_admin = 21,
   cap_mknod = 27,
+  cap_setfcap = 31,
 };
 
 struct PairHash {
@@ -316,7 +318,8 @@ struct World {
   unsigned next_minor = 20;
   UserNamespace* initial_user = nullptr;
   Mount* nsfs = nullptr;
-  Mount* anonymous_files = nullptr;  // where descriptors without a file system (contexts) live
+  Mount* anonymous_files = nullptr;  // where descriptors without a file system live
+  Dentry* context_file = nullptr;    // what fsopen(2) and fspick(2) open: an ordinary file there
   Superblock* devtmpfs = nullptr;
   Task* current = nullptr;
   std::string last_rule{};
