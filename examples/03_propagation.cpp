@@ -49,7 +49,7 @@ int main() {
       {.namespaces = Namespace::mount | Namespace::pid, .exec = {"/bin/sh", "-c", script}, .pass_descriptors = {{.fd = line[0], .as = 0}}},
       &report);
   if (!child) {
-    std::cerr << explain(report, plan) << '\n';
+    std::cerr << explain(report, plan);
     return 1;
   }
   for (const std::string& kind : kinds) {
