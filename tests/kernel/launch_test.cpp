@@ -632,7 +632,7 @@ TEST_CASE("launch: an operation of the plan that fails is named, and nothing is 
 namespace {
 
 // What a child must be able to do to itself without harm to its parent. Not instrumented: the child has a stack that no sanitizer knows.
-#define CHILD_FUNCTION [[gnu::no_sanitize("address", "undefined", "thread")]]
+#define CHILD_FUNCTION __attribute__((no_sanitize("address", "undefined", "thread")))
 CHILD_FUNCTION long kill_myself(const ChildContext& context) noexcept {
   const long pid = context.kernel.call({SYS_getpid, {}});
   return context.kernel.call({SYS_kill, {static_cast<std::uint64_t>(pid), SIGKILL}});
