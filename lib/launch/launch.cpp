@@ -23,6 +23,14 @@
 #include "launch/options_check.hpp"
 #include "try.hpp"
 
+// The C library's clone(2) by the name that no sanitizer puts a function of its own in front of: ThreadSanitizer's would act in the child
+// as if it were a forked copy, on memory that it shares with the parent's threads.
+#ifdef __GLIBC__
+extern "C" int __clone(int (*function)(void*), void* stack, int flags, void* argument, ...) noexcept;
+#else
+#define __clone ::clone
+#endif
+
 // The parent's side of clone().
 namespace rootprep {
 namespace {
@@ -50,29 +58,29 @@ std::uint64_t clone_flags(Namespace set) noexcept {
   return result;
 }
 
-// Memory for the child's stack, above a page that faults: an overflow kills the child and nothing else.
+// Memory for the child's stack, above a page that faults: an overflow kills the child and nothing else. From the C library's mmap(2), which
+// sanitizers and valgrind see: another thread's stack is not the same memory later.
 class Stack {
  public:
   Stack() = default;
   Stack(const Stack&) = delete;
   Stack& operator=(const Stack&) = delete;
   ~Stack() {
-    if (base_ != 0) (void)parent_call(SYS_munmap, base_, size_);
+    if (base_ != nullptr) ::munmap(base_, size_);
   }
   result<void> map() noexcept {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     size_ = stack_size + page;
-    const long base =
-        parent_call(SYS_mmap, nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-    if (base < 0 && base > -4096) return failed_call(SYS_mmap, base);
-    base_ = static_cast<std::uint64_t>(base);
-    if (const long guarded = parent_call(SYS_mprotect, base_, page, PROT_NONE); guarded < 0) return failed_call(SYS_mprotect, guarded);
+    void* base = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) return failed_call(SYS_mmap, -errno);
+    base_ = base;
+    if (::mprotect(base_, page, PROT_NONE) != 0) return failed_call(SYS_mprotect, -errno);
     return outcome::success();
   }
-  void* top() const noexcept { return reinterpret_cast<void*>(base_ + size_); }
+  void* top() const noexcept { return static_cast<char*>(base_) + size_; }
 
  private:
-  std::uint64_t base_ = 0;
+  void* base_ = nullptr;
   std::size_t size_ = 0;
 };
 
@@ -307,7 +315,7 @@ class Launcher {
       if (share_memory_) {
         flags |= clone_vm | clone_child_cleartid;
         alive_ = 1;
-        pid = ::clone(&child::enter, stack_.top(), static_cast<int>(flags) | SIGCHLD, &start_, &pidfd, nullptr, &alive_);
+        pid = __clone(&child::enter, stack_.top(), static_cast<int>(flags) | SIGCHLD, &start_, &pidfd, nullptr, &alive_);
         if (pid < 0) pid = -errno;
       } else {
         pid = fork_like(flags, pidfd);

@@ -183,6 +183,5 @@ TEST_CASE("child: 1,000 launches beside 8 threads that allocate all the time: no
   CHECK(descriptors_after == descriptors);
   CHECK(mappings_after <= mappings + 20);               // the allocator's own; a leaked stack would be two a launch
   CHECK(waitpid(-1, nullptr, WNOHANG | __WALL) == -1);  // ECHILD: no child is left
-  CHECK(taken < std::chrono::seconds{60});
   std::cout << "1,000 launches beside 8 busy threads: " << std::chrono::duration_cast<std::chrono::milliseconds>(taken).count() << " ms\n";
 }
