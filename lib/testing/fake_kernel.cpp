@@ -141,7 +141,10 @@ long FakeProcess::call(const SysCall& call) noexcept {
   return result;
 }
 
-long FakeProcess::unknown(const SysCall& call) noexcept { return task_->world->unmodelled("system call " + std::to_string(call.number)); }
+long FakeProcess::unknown(const SysCall& call) noexcept {
+  task_->rule = "not-modelled";
+  return task_->world->unmodelled("system call " + std::to_string(call.number));
+}
 
 #define ROOTPREP_FORWARD(name, parameters, call)                          \
   long FakeProcess::name parameters noexcept {                            \

@@ -257,6 +257,7 @@ long walk_to_parent(Task& task, int dirfd, const char* path, std::uint64_t resol
   Walker walker(task, resolve);
   if (const long error = walker.start(dirfd, text); error != 0) return error;
   if (const long error = walker.run(false, true); error != 0) return error;
+  walker.path().mount->expiring = false;
   return finish_to_parent(walker, ends_with_slash(text), parent);
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "rootprep/testing/fake_kernel.hpp"
+#include "rootprep/testing/rules.hpp"
 
 namespace {
 
@@ -171,6 +172,16 @@ class Arguments {
   std::vector<unsigned char> memory_;
 };
 
+// Every refusal has a rule, and the rule has this errno.
+void checked_call(testing::FakeProcess& process, const SysCall& call) {
+  const long result = process.call(call);
+  if (result >= 0) return;
+  const testing::Rule* rule = testing::find_rule(process.rule_of_last_error());
+  if (rule != nullptr && std::find(rule->errors.begin(), rule->errors.end(), static_cast<int>(-result)) != rule->errors.end()) return;
+  std::fprintf(stderr, "system call %ld answers %ld by the rule \"%s\"\n", call.number, result, process.rule_of_last_error().c_str());
+  std::abort();
+}
+
 void act(testing::FakeKernel& kernel, testing::FakeProcess& process, Bytes& bytes) {
   const std::uint8_t what = bytes.byte();
   const SysCallTable table = syscall_table();
@@ -179,9 +190,9 @@ void act(testing::FakeKernel& kernel, testing::FakeProcess& process, Bytes& byte
     Arguments arguments(bytes);
     SysCall call{info.number, {}};
     for (std::size_t i = 0; i < info.argument_count; ++i) call.arguments[i] = arguments.value(info.arguments[i].kind);
-    process.call(call);
+    checked_call(process, call);
   } else if (what < 243) {
-    process.call({static_cast<long>(bytes.word(2)), {bytes.word(8), bytes.word(8), bytes.word(8), 0, 0, 0}});
+    checked_call(process, {static_cast<long>(bytes.word(2)), {bytes.word(8), bytes.word(8), bytes.word(8), 0, 0, 0}});
   } else if (what < 248 && kernel.processes().size() < 6) {
     try {
       process.clone(bytes.byte() % 2 == 0 ? 0 : abi::clone_newns | (bytes.byte() % 2 == 0 ? abi::clone_newuser | abi::clone_newpid : 0));

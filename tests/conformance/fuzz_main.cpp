@@ -129,8 +129,9 @@ class Generator {
     const std::string how = any_of({"umount", "umount", "umount", "umount-detach", "umount-detach", "umount-nf", "umount-expire"});
     const std::string target = mountpoint();
     if (target[0] == '@') return;  // "/": what is below it is the machine's
-    add({how, target});
-    if (how == "umount-expire" && chance(50)) add({how, target});
+    if (how != "umount-expire") return add({how, target});
+    // Marked, and unmounted: what comes between would decide whether the mark is still there, by ways that depend on the kernel's caches.
+    for (int i = 0; i < 2; ++i) add_own({how, target});
   }
   void change_flags() {
     switch (below(4)) {
@@ -195,7 +196,19 @@ class Generator {
       add({"call", "", "umount2", source, any_of({"0", "MNT_DETACH"})});
     }
   }
-  void beneath_or_group() { add({chance(50) ? "move-beneath" : "set-group", mountpoint(), mountpoint()}); }
+  void beneath_or_group() {
+    if (chance(50)) return add({chance(50) ? "move-beneath" : "set-group", mountpoint(), mountpoint()});
+    const std::string from = mountpoint(), to = path();
+    if (chance(50)) {  // a private bind of a mount, which then joins its group or its master
+      bind(from, to);
+      add({"make-private", to});
+      add({"set-group", from, to});
+    } else {
+      mount(from);
+      mount(to);
+      add({"move-beneath", to, from});
+    }
+  }
   void reconfigure() {
     if (root_moved_) return;
     const std::string context = new_slot();
@@ -234,7 +247,13 @@ class Generator {
 
   void make_or_remove() { add({any_of({"rmdir", "mkdir", "mkdir", "unlink", "touch"}), chance(50) ? path() : file()}); }
   void rename() {
-    if (chance(60)) {
+    const std::string made = file();
+    if (chance(30)) {
+      add({chance(50) ? "mkdir" : "touch", made});
+      if (chance(40)) return add({"call", "", "linkat", "cwd", literal(made), "cwd", literal(file()), "0"});
+      add({"rename", made, file()});
+      if (chance(30)) add({"unlink", made});
+    } else if (chance(60)) {
       add({"rename", chance(50) ? path() : file(), chance(50) ? path() : file()});
     } else {
       add({"call", "", "renameat2", "cwd", literal(chance(50) ? path() : file()), "cwd", literal(chance(50) ? path() : file()),

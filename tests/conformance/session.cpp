@@ -22,6 +22,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "rootprep/testing/rules.hpp"
+
 namespace rootprep::conformance {
 
 std::string state_of(const std::map<std::string, std::string>& mountinfo, bool absolute) {
@@ -146,6 +148,15 @@ class FakeRunner final : public Runner {
     outcome = perform(stage, operations, options);
     const std::string broken = kernel.check_invariants();
     if (!broken.empty()) outcome.trouble = "broken invariant: " + broken;
+    for (std::size_t i = 0; i < outcome.results.size(); ++i) {
+      // An operation of several calls may have closed a descriptor since, and a call that was taken away has no rule.
+      if (outcome.results[i] >= 0 || outcome.results[i] == -ENOSYS || outcome.rules[i].empty()) continue;
+      const testing::Rule* rule = testing::find_rule(outcome.rules[i]);
+      const auto error = static_cast<int>(-outcome.results[i]);
+      if (rule == nullptr || std::find(rule->errors.begin(), rule->errors.end(), error) == rule->errors.end())
+        outcome.trouble =
+            "operation " + std::to_string(i) + " failed with " + std::to_string(error) + ", which is not of the rule " + outcome.rules[i];
+    }
     return outcome;
   }
 

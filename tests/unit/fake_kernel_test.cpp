@@ -4,11 +4,14 @@
 
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
 
 #include "catch.hpp"
+#include "rootprep/explain.hpp"
+#include "rootprep/testing/rules.hpp"
 
 // What scenarios cannot say: bad arguments, profiles, hosts, descriptors, logs, snapshots. Mount rules are in tests/conformance.
 namespace {
@@ -65,6 +68,23 @@ TEST_CASE("FakeKernel: every refusal has a rule") {
   CHECK(child.rule_of_last_error().empty());
 }
 
+TEST_CASE("FakeKernel: a rule explains itself, with the remedy of explain() where that knows the cause") {
+  CHECK(explain_rule("pivot.new-root-not-a-mount").find("EINVAL: the new root is no mount point\n  RP-PIVOT-NOT-MOUNTPOINT: bind it") !=
+        std::string::npos);
+  CHECK(explain_rule("rmdir.dot") == "rmdir.dot: EINVAL: the path ends in \".\"\n");
+  CHECK(explain_rule("no-such.rule").empty());
+  const std::vector<Hint> causes = hints();
+  for (const Rule& rule : rules()) {
+    INFO(rule.id);
+    CHECK(rule.errors[0] != 0);
+    CHECK_FALSE(rule.meaning.empty());
+    if (rule.hint.empty()) continue;
+    const auto cause = std::find_if(causes.begin(), causes.end(), [&](const Hint& hint) { return hint.id == rule.hint; });
+    REQUIRE(cause != causes.end());
+    CHECK(cause->symptom.find(::strerrorname_np(rule.errors[0])) != std::string::npos);
+  }
+}
+
 TEST_CASE("FakeKernel: an initramfs's root cannot be pivoted") {
   auto kernel = FakeKernel::initramfs_host();
   REQUIRE(kernel.mount("none", "/sysroot", "tmpfs", 0, nullptr) == 0);
@@ -117,6 +137,7 @@ TEST_CASE("FakeKernel: an older profile lacks its younger calls and flags") {
 TEST_CASE("FakeKernel: what is not modelled says ENOSYS and is listed") {
   FakeKernel kernel;
   CHECK(kernel.call({SYS_keyctl, {}}) == -ENOSYS);
+  CHECK(kernel.rule_of_last_error() == "not-modelled");
   std::uint64_t id = 0;
   CHECK(kernel.call({find_syscall("listmount")->number, {0, reinterpret_cast<std::uintptr_t>(&id), 1, 0, 0, 0}}) == -ENOSYS);
   const auto missing = kernel.not_modelled();
