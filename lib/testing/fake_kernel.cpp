@@ -89,7 +89,6 @@ KernelProfile profile_of(std::string name, int version) {
   KernelProfile profile;
   profile.name = std::move(name);
   profile.version = version;
-  profile.unshare_forgets_unbindable = version >= 6017;
   return profile;
 }
 
@@ -102,6 +101,28 @@ int version_number(std::string_view text) {
 }
 
 }  // namespace
+
+std::span<const QuirkInfo> quirks() noexcept {
+  static constexpr QuirkInfo table[] = {
+#define ROOTPREP_QUIRK(name, since, until, meaning) {Quirk::name, #name, since, until, meaning},
+#include "rootprep/testing/quirks.def"
+#undef ROOTPREP_QUIRK
+  };
+  static_assert(std::size(table) <= 64);  // KernelProfile::changed has a bit for each
+  return table;
+}
+
+bool KernelProfile::has(Quirk quirk) const noexcept {
+  const auto index = static_cast<std::size_t>(quirk);
+  const QuirkInfo& info = quirks()[index];
+  const bool usual = version >= info.since && (info.until == 0 || version < info.until);
+  return usual != ((changed >> index & 1U) != 0);
+}
+
+KernelProfile& KernelProfile::set(Quirk quirk, bool value) noexcept {
+  if (has(quirk) != value) changed ^= std::uint64_t{1} << static_cast<unsigned>(quirk);
+  return *this;
+}
 
 KernelProfile KernelProfile::linux_5_4() { return profile_of("5.4", 5004); }
 KernelProfile KernelProfile::linux_5_15() { return profile_of("5.15", 5015); }

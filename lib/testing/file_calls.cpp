@@ -167,7 +167,8 @@ long call_open(Task& task, int dirfd, const char* path, const abi::open_how& how
   Path found;
   bool created = false;
   if ((how.flags & abi::o_creat) != 0 && (how.flags & abi::o_path) == 0) {
-    if ((how.flags & abi::o_directory) != 0 && world.at_least(6, 4)) return world.refuse(EINVAL, "open.create-a-directory");
+    if ((how.flags & abi::o_directory) != 0 && world.has(Quirk::open_creates_no_directory))
+      return world.refuse(EINVAL, "open.create-a-directory");
     if (const long error = open_creating(task, dirfd, path, how, found, created); error != 0) return error;
   } else {
     WalkOptions options;
@@ -219,7 +220,7 @@ long call_openat2(Task& task, int dirfd, const char* path, const abi::open_how* 
   if ((wanted.flags & ~known_flags) != 0) return world.refuse(EINVAL, "openat2.unknown-open-flag");
   std::uint64_t known_resolve =
       abi::resolve_no_xdev | abi::resolve_no_magiclinks | abi::resolve_no_symlinks | abi::resolve_beneath | abi::resolve_in_root;
-  if (world.at_least(5, 12)) known_resolve |= abi::resolve_cached;
+  if (world.has(Quirk::lookups_can_be_cached)) known_resolve |= abi::resolve_cached;
   if ((wanted.resolve & ~known_resolve) != 0) return world.refuse(EINVAL, "openat2.unknown-resolve-flag");
   constexpr std::uint64_t scopes = abi::resolve_beneath | abi::resolve_in_root;
   if ((wanted.resolve & scopes) == scopes) return world.refuse(EINVAL, "openat2.beneath-and-in-root");
@@ -286,7 +287,7 @@ long call_mknodat(Task& task, int dirfd, const char* path, unsigned mode, unsign
   Parent parent;
   if (const long error = place_for_new(task, dirfd, path, false, parent); error != 0) return error;
   if (const long error = may_create(task, parent.directory.dentry); error != 0) return error;
-  const bool whiteout = kind == Kind::character && device == 0 && world.at_least(5, 8);
+  const bool whiteout = kind == Kind::character && device == 0 && world.has(Quirk::anyone_makes_whiteouts);
   if ((kind == Kind::character || kind == Kind::block) && !whiteout && !capable(task, cap_mknod))
     return world.refuse(EPERM, "mknod.device-needs-capability");
   NewNode node = node_of(task, kind, mode & 07777U & ~task.umask);
@@ -566,10 +567,10 @@ void fill_statx(const Task& task, const Path& path, unsigned mask, abi::statx& r
   if (!is_device(inode)) result.rdev_major = result.rdev_minor = 0;
   result.dev_major = path.dentry->superblock->device_major;
   result.dev_minor = path.dentry->superblock->device_minor;
-  if (task.world->at_least(5, 8)) {
+  if (task.world->has(Quirk::statx_has_mount_id)) {
     constexpr std::uint32_t unique = 0x4000, mount_root = 0x2000;
     result.mask |= static_cast<std::uint32_t>(mask & abi::statx_mnt_id);
-    if ((mask & unique) != 0 && task.world->at_least(6, 8)) result.mask |= unique;
+    if ((mask & unique) != 0 && task.world->has(Quirk::statx_has_unique_mount_id)) result.mask |= unique;
     result.mnt_id = path.mount->id;
     result.attributes_mask |= mount_root;
     if (is_mount_root(path)) result.attributes |= mount_root;
@@ -588,7 +589,7 @@ long call_statx(Task& task, int dirfd, const char* path, int flags, unsigned mas
   WalkOptions options;
   options.follow = (bits & abi::at_symlink_nofollow) == 0;
   options.empty = (bits & abi::at_empty_path) != 0;
-  if (path == nullptr && options.empty && world.at_least(6, 11)) path = "";
+  if (path == nullptr && options.empty && world.has(Quirk::null_is_an_empty_path)) path = "";
   Path found;
   if (const long error = walk(task, dirfd, path, options, found); error != 0) return error;
   if (!readable(result)) return world.refuse(EFAULT, "argument.bad-pointer");

@@ -151,7 +151,7 @@ bool good_value(const Task& task, const FilesystemType& type, const OptionRule& 
     if (rule.key == "subset") return value == "pid";
     if (rule.key == "hidepid") {
       if (value == "0" || value == "1" || value == "2") return true;
-      if (task.world->profile.version < 5008) return false;
+      if (!task.world->has(Quirk::hidepid_by_name)) return false;
       return value == "4" || value == "off" || value == "noaccess" || value == "invisible" || value == "ptraceable";
     }
   }
@@ -260,7 +260,7 @@ UserNamespace* context_owner(const Task& task, const FilesystemType& type) {
 }
 
 bool mount_capable(const Task& task, const FilesystemType& type, const UserNamespace* owner) {
-  if (type.behaviour == Behaviour::overlay && !task.world->at_least(5, 11)) return capable(task, cap_sys_admin);
+  if (type.behaviour == Behaviour::overlay && !task.world->has(Quirk::overlay_in_user_namespaces)) return capable(task, cap_sys_admin);
   if (!type.in_user_namespace) return capable(task, cap_sys_admin);
   return capable_in(task, owner, cap_sys_admin);
 }
@@ -367,7 +367,7 @@ long find_block_device(Task& task, FilesystemContext& context) {
   Path device;
   if (const long error = walk(task, abi::at_fdcwd, context.source.c_str(), {}, device); error != 0) return error;
   if (attributes(device.dentry).kind != Kind::block) {
-    if (context.type->name == "erofs" && world.at_least(6, 12) && attributes(device.dentry).kind == Kind::regular) {
+    if (context.type->name == "erofs" && world.has(Quirk::erofs_on_regular_files) && attributes(device.dentry).kind == Kind::regular) {
       return world.unmodelled("mount: erofs from a regular file");
     }
     return world.refuse(ENOTBLK, "block.not-a-block-device");
@@ -396,7 +396,7 @@ long create_superblock(Task& task, FilesystemContext& context, bool exclusive) {
       break;
     case Behaviour::proc:
       // One superblock for each pid namespace until 5.8, one for each mount since.
-      if (!world.at_least(5, 8)) shared = &shown->superblock;
+      if (!world.has(Quirk::proc_of_its_own_each_mount)) shared = &shown->superblock;
       break;
     default:
       if (type.name == "devtmpfs") shared = &world.devtmpfs;

@@ -35,7 +35,7 @@ long lock_place(Task& task, const Path& target, bool beneath, MountPlace& place)
   }
   if (place.at.mount->ns == nullptr) return world.refuse(ENOENT, "target.mount-was-unmounted");
   if (place.at.dentry->dead) return world.refuse(ENOENT, "target.deleted");
-  if (world.at_least(6, 12)) {
+  if (world.has(Quirk::nothing_on_ephemeral_proc_entries)) {
     const ProcEntry proc = place.at.dentry->inode->proc;
     if (proc == ProcEntry::fd_link || proc == ProcEntry::fdinfo || proc == ProcEntry::ns_link)
       return world.refuse(ENOENT, "target.ephemeral-proc-entry");
@@ -241,9 +241,9 @@ long may_go_beneath(Task& task, const Mount* tree, const MountPlace& place) {
   World& world = *task.world;
   const Mount* over = place.beneath;
   const Mount* parent = place.at.mount;
-  if (over->locked && !world.profile.lock_moves_when_tucked) return world.refuse(EINVAL, "beneath.target-is-locked");
+  if (over->locked && !world.has(Quirk::lock_moves_when_tucked)) return world.refuse(EINVAL, "beneath.target-is-locked");
   if (mounted_at(world, tree, tree->root) != nullptr) return world.refuse(EINVAL, "beneath.source-is-covered");
-  if (!world.profile.lock_moves_when_tucked) {
+  if (!world.has(Quirk::lock_moves_when_tucked)) {
     if (over == task.root.mount) return world.refuse(EINVAL, "beneath.target-is-my-root");
     if (parent == task.ns->root) return world.refuse(EINVAL, "beneath.parent-is-namespace-root");
   }
@@ -317,7 +317,7 @@ long call_mount(Task& task, const char* source, const char* target, const char* 
   if ((flags & 0xffff0000UL) == ms_magic) flags &= 0xffffUL;
   if ((flags & ms_nouser) != 0) return world.refuse(EINVAL, "mount.ms-nouser");
   if (!may_mount(task)) return world.refuse(EPERM, "mount.needs-sys-admin");
-  if (!world.at_least(5, 10)) flags &= ~static_cast<unsigned long>(abi::ms_nosymfollow);
+  if (!world.has(Quirk::mounts_can_be_nosymfollow)) flags &= ~static_cast<unsigned long>(abi::ms_nosymfollow);
   if ((flags & (abi::ms_remount | abi::ms_bind)) == (abi::ms_remount | abi::ms_bind)) return remount_bind(task, path, flags);
   if ((flags & abi::ms_remount) != 0) return remount_superblock(task, path, flags, data_text);
   if ((flags & abi::ms_bind) != 0) return bind(task, source == nullptr ? nullptr : source_text.c_str(), path, (flags & abi::ms_rec) != 0);
@@ -379,7 +379,7 @@ long call_umount2(Task& task, const char* target, int flags) {
 
 long call_pivot_root(Task& task, const char* new_root, const char* put_old) {
   World& world = *task.world;
-  if (world.profile.pivot_root_checks_permission_first && !may_mount(task)) return world.refuse(EPERM, "pivot.needs-sys-admin");
+  if (world.has(Quirk::pivot_root_checks_permission_first) && !may_mount(task)) return world.refuse(EPERM, "pivot.needs-sys-admin");
   WalkOptions options;
   options.directory = true;
   Path fresh, old;

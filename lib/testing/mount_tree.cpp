@@ -54,7 +54,7 @@ bool path_is_below(Path path, const Path& above) {
 bool in_my_namespace(const Task& task, const Mount* mount) { return mount->ns == task.ns; }
 
 bool in_detached_tree_of_mine(const Task& task, const Mount* mount) {
-  if (mount->ns == nullptr || !mount->ns->anonymous || !task.world->at_least(6, 15)) return false;
+  if (mount->ns == nullptr || !mount->ns->anonymous || !task.world->has(Quirk::detached_trees_are_usable)) return false;
   return mount->ns->origin_sequence == 0 || mount->ns->origin_sequence == task.ns->sequence;
 }
 
@@ -143,7 +143,7 @@ Mount* clone_mount(World& world, const Mount* old, Dentry* root, const CopyOptio
     case CopyAs::shared_slave: become_peer(copy, new_group(world, old->group)); break;
     case CopyAs::other_user: become_slave_of(copy, old->shared() ? old->group : old->pure_master); break;
   }
-  if (options.keep_unbindable && old->unbindable && !world.profile.unshare_forgets_unbindable) copy->unbindable = true;
+  if (options.keep_unbindable && old->unbindable && !world.has(Quirk::unshare_forgets_unbindable)) copy->unbindable = true;
   return copy;
 }
 
@@ -262,7 +262,7 @@ void tuck(World& world, Mount* tree, Mount* parent, Dentry* mountpoint) {
     Mount* top = topmost_overmount(world, tree);
     unlink_mount(world, over);
     link_mount(world, over, top, top->root);
-    if (world.profile.lock_moves_when_tucked && over->locked) {
+    if (world.has(Quirk::lock_moves_when_tucked) && over->locked) {
       over->locked = false;
       tree->locked = true;
     }

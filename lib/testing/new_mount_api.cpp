@@ -27,8 +27,8 @@ struct AttributeChange {
 std::uint64_t known_attributes(const World& world) {
   std::uint64_t known = abi::mount_attr_rdonly | abi::mount_attr_nosuid | abi::mount_attr_nodev | abi::mount_attr_noexec |
                         abi::mount_attr_atime_mask | abi::mount_attr_nodiratime;
-  if (world.at_least(5, 12)) known |= abi::mount_attr_idmap;
-  if (world.at_least(5, 14)) known |= abi::mount_attr_nosymfollow;
+  if (world.has(Quirk::mounts_can_be_idmapped)) known |= abi::mount_attr_idmap;
+  if (world.has(Quirk::attributes_have_nosymfollow)) known |= abi::mount_attr_nosymfollow;
   return known;
 }
 
@@ -106,7 +106,8 @@ long may_change_attributes(Task& task, const Mount* top, const Mount* mount, con
   if (change.idmap != nullptr) {
     if (change.idmap == mount->superblock->owner) return world.refuse(EINVAL, "setattr.idmap-is-that-of-the-superblock");
     if (mount->idmap != nullptr) return world.refuse(EPERM, "setattr.already-idmapped");
-    const bool supported = mount->superblock->type->idmap && (mount->superblock->type->name != "tmpfs" || world.at_least(6, 3));
+    const bool supported =
+        mount->superblock->type->idmap && (mount->superblock->type->name != "tmpfs" || world.has(Quirk::tmpfs_can_be_idmapped));
     if (!supported) return world.refuse(EINVAL, "setattr.type-cannot-be-idmapped");
     if (!capable_in(task, mount->superblock->owner, cap_sys_admin))
       return world.refuse(EPERM, "setattr.superblock-of-another-user-namespace");
@@ -214,7 +215,7 @@ long set_group(Task& task, const Path& from, const Path& to) {
   if (!is_below(to.mount->root, from.mount->root)) return world.refuse(EINVAL, "set-group.target-shows-more");
   if (has_locked_children(from.mount, to.mount->root)) return world.refuse(EINVAL, "set-group.locked-children");
   if (to.mount->shared() || to.mount->pure_master != nullptr) return world.refuse(EINVAL, "set-group.target-has-a-group");
-  if (to.mount->unbindable && world.profile.set_group_refuses_unbindable) return world.refuse(EINVAL, "set-group.target-unbindable");
+  if (to.mount->unbindable && world.has(Quirk::set_group_refuses_unbindable)) return world.refuse(EINVAL, "set-group.target-unbindable");
   if (!from.mount->shared() && from.mount->pure_master == nullptr) return world.refuse(EINVAL, "set-group.source-is-private");
   if (from.mount->shared()) {
     become_peer(to.mount, from.mount->group);
@@ -232,8 +233,8 @@ long call_move_mount(Task& task, int from_dirfd, const char* from_path, int to_d
   if (!may_mount(task)) return world.refuse(EPERM, "move_mount.needs-sys-admin");
   std::uint64_t known = abi::move_mount_f_symlinks | abi::move_mount_f_automounts | abi::move_mount_f_empty_path |
                         abi::move_mount_t_symlinks | abi::move_mount_t_automounts | abi::move_mount_t_empty_path;
-  if (world.at_least(5, 15)) known |= abi::move_mount_set_group;
-  if (world.at_least(6, 5)) known |= abi::move_mount_beneath;
+  if (world.has(Quirk::groups_can_be_set)) known |= abi::move_mount_set_group;
+  if (world.has(Quirk::mounts_go_beneath)) known |= abi::move_mount_beneath;
   if ((flags & ~known) != 0) return world.refuse(EINVAL, "move_mount.unknown-flag");
   constexpr std::uint64_t exclusive = abi::move_mount_set_group | abi::move_mount_beneath;
   if ((flags & exclusive) == exclusive) return world.refuse(EINVAL, "move_mount.beneath-and-set-group");
@@ -340,10 +341,10 @@ long reconfigure(Task& task, FilesystemContext& context) {
 long set_descriptor(Task& task, FilesystemContext& context, const std::string& key, const OpenFile& file) {
   World& world = *task.world;
   const bool layer = key == "lowerdir+" || key == "datadir+" || key == "upperdir" || key == "workdir";
-  if (context.type->behaviour == Behaviour::overlay && layer && world.at_least(6, 13)) {
+  if (context.type->behaviour == Behaviour::overlay && layer && world.has(Quirk::overlay_layers_by_descriptor)) {
     return overlay_layer_by_descriptor(task, context, key, file.path);
   }
-  if (context.type->behaviour == Behaviour::proc && key == "pidns" && world.at_least(6, 17)) {
+  if (context.type->behaviour == Behaviour::proc && key == "pidns" && world.has(Quirk::proc_of_another_pid_namespace)) {
     PlainNamespace* ns = file.path.dentry->inode->plain_namespace;
     if (ns == nullptr || ns->kind != abi::clone_newpid) return world.refuse(EINVAL, "proc.pidns-is-no-pid-namespace");
     context.shown = ns;
@@ -357,7 +358,8 @@ long set_descriptor(Task& task, FilesystemContext& context, const std::string& k
 long call_fsconfig(Task& task, int fd, unsigned command, const char* key, const void* value, int aux) {
   World& world = *task.world;
   if (fd < 0) return world.refuse(EINVAL, "fsconfig.negative-descriptor");
-  const bool known = command <= abi::fsconfig_cmd_reconfigure || (command == abi::fsconfig_cmd_create_excl && world.at_least(6, 6));
+  const bool known = command <= abi::fsconfig_cmd_reconfigure ||
+                     (command == abi::fsconfig_cmd_create_excl && world.has(Quirk::superblocks_created_exclusively));
   if (!known) return world.refuse(EOPNOTSUPP, "fsconfig.unknown-command");
   if (!arguments_fit(command, key, value, aux)) return world.refuse(EINVAL, "fsconfig.arguments-of-the-command");
   std::shared_ptr<OpenFile> file;
@@ -376,7 +378,7 @@ long call_fsconfig(Task& task, int fd, unsigned command, const char* key, const 
       break;
     case abi::fsconfig_set_fd:
       if (const long error = find_file(task, aux, other); error != 0) return error;
-      if (other->path_only && !world.at_least(6, 15)) return world.refuse(EBADF, "descriptor.is-path-only");
+      if (other->path_only && !world.has(Quirk::fsconfig_takes_path_descriptors)) return world.refuse(EBADF, "descriptor.is-path-only");
       break;
     case abi::fsconfig_set_binary:
       if (!readable(value)) return world.refuse(EFAULT, "argument.bad-pointer");

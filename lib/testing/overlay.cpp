@@ -308,7 +308,7 @@ long overlay_layer_by_descriptor(Task& task, FilesystemContext& context, const s
 
 bool overlay_knows(const World& world, std::string_view key) {
   if (key == "lowerdir" || key == "upperdir" || key == "workdir") return true;
-  if (key == "lowerdir+" || key == "datadir+") return world.at_least(6, 7);
+  if (key == "lowerdir+" || key == "datadir+") return world.has(Quirk::overlay_layers_one_by_one);
   return std::any_of(choices.begin(), choices.end(),
                      [&](const Choice& choice) { return choice.key == key && choice.since <= world.profile.version; });
 }
@@ -342,7 +342,7 @@ long overlay_option(Task& task, FilesystemContext& context, const std::string& k
     layers.erase(std::remove_if(layers.begin(), layers.end(), [&](const auto& l) { return l.first == key; }), layers.end());
     return resolve_layer(task, context, key, path);
   }
-  if ((key == "lowerdir+" || key == "datadir+") && world.at_least(6, 7)) {
+  if ((key == "lowerdir+" || key == "datadir+") && world.has(Quirk::overlay_layers_one_by_one)) {
     if (has_option(context, "lowerdir", ""))
       return complain(world, context, EINVAL, "overlay.mixes-lowerdir-forms", "lowerdir+ and datadir+ cannot follow lowerdir");
     if (const long error = resolve_layer(task, context, key, value); error != 0) return error;
@@ -399,7 +399,7 @@ long clone_layer(Task& task, const Path& path) {
   World& world = *task.world;
   if (path.mount->unbindable) return world.refuse(EINVAL, "overlay.layer-unbindable");
   const bool mine = in_my_namespace(task, path.mount);
-  const bool detached = path.mount->ns != nullptr && path.mount->ns->anonymous && world.at_least(6, 15);
+  const bool detached = path.mount->ns != nullptr && path.mount->ns->anonymous && world.has(Quirk::detached_trees_are_usable);
   if (!mine && !detached) return world.refuse(EINVAL, "overlay.layer-in-another-namespace");
   if (has_locked_children(path.mount, path.dentry)) {
     return world.refuse(EINVAL, "overlay.layer-has-locked-mounts");

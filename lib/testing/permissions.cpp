@@ -78,7 +78,9 @@ long permission(const Task& task, const Dentry* dentry, unsigned access) {
 }
 
 long want_write(World& world, const Path& path) {
-  if (path.mount->superblock->read_only) return world.refuse(EROFS, "write.superblock-read-only");
+  const OverlayLayers* layers = path.mount->superblock->overlay.get();
+  const bool upper_read_only = layers != nullptr && layers->upper != nullptr && layers->upper->superblock->read_only;
+  if (path.mount->superblock->read_only || upper_read_only) return world.refuse(EROFS, "write.superblock-read-only");
   if (path.mount->flags.read_only) return world.refuse(EROFS, "write.mount-read-only");
   return 0;
 }

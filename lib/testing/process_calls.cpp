@@ -48,7 +48,7 @@ long call_close(Task& task, int fd) {
 long call_close_range(Task& task, unsigned first, unsigned last, unsigned flags) {
   World& world = *task.world;
   std::uint64_t known = abi::close_range_unshare;
-  if (world.at_least(5, 11)) known |= abi::close_range_cloexec;
+  if (world.has(Quirk::close_range_sets_cloexec)) known |= abi::close_range_cloexec;
   if ((flags & ~known) != 0) return world.refuse(EINVAL, "close_range.unknown-flag");
   if (first > last) return world.refuse(EINVAL, "close_range.reversed");
   std::vector<int> numbers;

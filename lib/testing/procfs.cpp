@@ -417,7 +417,8 @@ long procfs_write(Task& task, const Dentry* file, std::string_view text) {
     if (kernel == unmapped_id) return world.refuse(EPERM, "idmap.parent-has-no-such-id");
     // user_namespaces(7): since 5.12 who maps the parent's id 0 must have had CAP_SETFCAP there.
     const bool may_map_root = task.user == &user ? user.maker_had_setfcap : capable_in(task, user.parent, cap_setfcap);
-    if (users && e.outside == 0 && !may_map_root && world.at_least(5, 12)) return world.refuse(EPERM, "idmap.root-needs-setfcap");
+    if (users && e.outside == 0 && !may_map_root && world.has(Quirk::mapping_root_takes_setfcap))
+      return world.refuse(EPERM, "idmap.root-needs-setfcap");
     e.outside = kernel;
   }
   extents = wanted;

@@ -337,7 +337,7 @@ struct World {
     not_modelled.insert(what);
     return -ENOSYS;
   }
-  bool at_least(int major, int minor) const { return profile.version >= major * 1000 + minor; }
+  bool has(Quirk quirk) const { return profile.has(quirk); }
 };
 
 inline constexpr std::size_t path_max = 4096;

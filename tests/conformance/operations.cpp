@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <functional>
+#include <set>
 #include <sstream>
 #include <string_view>
 
@@ -97,19 +98,20 @@ const std::map<std::string, std::size_t>& arities() {
 
 }  // namespace
 
-long prepare_world(Kernel& kernel) {
+long prepare_world(Kernel& kernel, const std::string& place) {
   const Call call{kernel};
   const auto step = [](long result, long& error) {
     if (error >= 0 && result < 0) error = result;
   };
   long error = 0;
   step(call.mount("none", "/", nullptr, abi::ms_rec | abi::ms_private), error);
-  step(call.mount("kxroot", "/tmp", "tmpfs", 0), error);
-  for (const char* directory : {"/tmp/proc", "/tmp/s"}) step(call(SYS_mkdirat, here, word(directory), 0755), error);
-  long proc = call.mount("proc", "/tmp/proc", "proc", 0);
-  if (proc == -EPERM) proc = call.mount("/proc", "/tmp/proc", nullptr, abi::ms_bind | abi::ms_rec);
+  step(call.mount("kxroot", place, "tmpfs", 0), error);
+  const std::string proc_place = place + "/proc", s_place = place + "/s";
+  for (const std::string& directory : {proc_place, s_place}) step(call(SYS_mkdirat, here, word(directory), 0755), error);
+  long proc = call.mount("proc", proc_place, "proc", 0);
+  if (proc == -EPERM) proc = call.mount("/proc", proc_place, nullptr, abi::ms_bind | abi::ms_rec);
   step(proc, error);
-  step(call(SYS_chdir, word("/tmp")), error);
+  step(call(SYS_chdir, word(place)), error);
   step(call(SYS_pivot_root, word("."), word(".")), error);
   step(call(SYS_umount2, word("."), abi::mnt_detach), error);
   step(call(SYS_chdir, word("/")), error);
@@ -404,15 +406,20 @@ Table table_from(const std::string& mountinfo, bool absolute, std::map<std::stri
   std::vector<Line> lines = parse(mountinfo);
   const auto outside = [&](const Line& line) { return !absolute && line.mountpoint != "/s" && !starts_with(line.mountpoint, "/s/"); };
   lines.erase(std::remove_if(lines.begin(), lines.end(), outside), lines.end());
-  const auto find = [&](int id) { return std::find_if(lines.begin(), lines.end(), [&](const Line& l) { return l.id == id; }); };
-  Table table;
-  const std::function<void(int, int, bool)> add = [&](int parent, int parent_row, bool top) {
-    std::vector<const Line*> children;
-    for (const Line& line : lines) {
-      const bool has_listed_parent = line.parent != line.id && find(line.parent) != lines.end();
-      if (top ? !has_listed_parent : line.parent == parent && line.id != parent) children.push_back(&line);
-    }
+  // Rows without a listed parent are children of none: thousands of rows are not rare, for copies breed.
+  constexpr int none = -1;
+  std::map<int, std::vector<const Line*>> below;
+  std::set<int> listed;
+  for (const Line& line : lines) listed.insert(line.id);
+  for (const Line& line : lines) below[line.parent != line.id && listed.count(line.parent) != 0 ? line.parent : none].push_back(&line);
+  for (auto& [parent, children] : below) {
     std::sort(children.begin(), children.end(), [](const Line* x, const Line* y) { return x->mountpoint < y->mountpoint; });
+  }
+  Table table;
+  const std::function<void(int, int)> add = [&](int parent, int parent_row) {
+    const auto found = below.find(parent);
+    if (found == below.end()) return;
+    const std::vector<const Line*>& children = found->second;
     for (const Line* line : children) {
       Row row;
       row.mountpoint = absolute ? line->mountpoint : line->mountpoint == "/s" ? "." : line->mountpoint.substr(3);
@@ -423,10 +430,10 @@ Table table_from(const std::string& mountinfo, bool absolute, std::map<std::stri
       row.flags = line->flags;
       row.parent = parent_row;
       table.push_back(row);
-      add(line->id, static_cast<int>(table.size()) - 1, false);
+      add(line->id, static_cast<int>(table.size()) - 1);
     }
   };
-  add(0, -1, true);
+  add(none, -1);
   return table;
 }
 

@@ -15,8 +15,8 @@ namespace rootprep::conformance {
 using Operation = std::vector<std::string>;  // a name and its arguments: {"bind", "A", "B"}
 
 // Makes the little world that every scenario starts in: '/' is a read-only tmpfs "kxroot", /proc is procfs, /s is the tmpfs "S".
-// 0 or -errno. `kernel` must be in a mount namespace of its own, where it may mount; /tmp exists.
-long prepare_world(Kernel& kernel);
+// 0 or -errno. `kernel` must be in a mount namespace of its own, where it may mount; the directory `place` is for its use.
+long prepare_world(Kernel& kernel, const std::string& place);
 
 // The system calls younger than Linux 5.1 that the operation makes; empty: none.
 std::vector<std::string> young_calls_of(const Operation& operation);

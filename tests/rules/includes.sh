@@ -32,7 +32,7 @@ rule lib/launch "$common|(launch|child|plan)/[a-z_]+\.hpp"
 rule lib/print "$common|(print|explain|plan)/[a-z_]+\.hpp|nlohmann/json\.hpp"
 rule lib/explain "$common|(print|explain|plan)/[a-z_]+\.hpp|nlohmann/json\.hpp"
 rule lib/oci "$common|oci/[a-z_]+\.hpp|nlohmann/json\.hpp"
-rule lib/testing "$common|rootprep/testing/[a-z_]+\.hpp|(testing|plan)/[a-z_]+\.hpp"
+rule lib/testing "$common|rootprep/testing/[a-z_]+\.(hpp|def)|(testing|plan)/[a-z_]+\.hpp"
 # What is installed: our own headers, and Boost.Outcome in one of them.
 rule include/rootprep "rootprep/([a-z]+/)?[a-z_]+\.(hpp|def)|boost/outcome/[a-z_/]+\.hpp"
 

@@ -134,6 +134,91 @@ TEST_CASE("FakeKernel: an older profile lacks its younger calls and flags") {
   CHECK(young.openat2(cwd, "/", &how, sizeof how) >= 0);
 }
 
+// What only shows where the versions differ. Each row is one quirk and a probe, whose answer it decides.
+struct QuirkProbe {
+  Quirk quirk;
+  long (*probe)(FakeKernel& kernel);
+  long with, without;
+};
+const QuirkProbe quirk_probes[] = {
+    {Quirk::pivot_root_checks_permission_first,
+     [](FakeKernel& kernel) {
+       kernel.set_capabilities(0);
+       return kernel.pivot_root("/nothing", "/nothing");
+     },
+     -EPERM, -ENOENT},
+    {Quirk::unshare_forgets_unbindable,
+     [](FakeKernel& kernel) {
+       kernel.FakeProcess::mount("none", "/run", nullptr, abi::ms_unbindable, nullptr);
+       return kernel.clone(abi::clone_newns).mount("/run", "/mnt", nullptr, abi::ms_bind, nullptr);
+     },
+     0, -EINVAL},
+    {Quirk::set_group_refuses_unbindable,
+     [](FakeKernel& kernel) {
+       kernel.bind("/run", "/mnt");
+       kernel.FakeProcess::mount("none", "/mnt", nullptr, abi::ms_unbindable, nullptr);
+       return kernel.move_mount(cwd, "/run", cwd, "/mnt", static_cast<unsigned>(abi::move_mount_set_group));
+     },
+     -EINVAL, 0},
+    {Quirk::lock_moves_when_tucked,
+     [](FakeKernel& kernel) {
+       FakeProcess& child = kernel.clone(abi::clone_newuser | abi::clone_newns);
+       child.mount("none", "/mnt", "tmpfs", 0, nullptr);
+       return child.move_mount(cwd, "/mnt", cwd, "/run", static_cast<unsigned>(abi::move_mount_beneath));
+     },
+     0, -EINVAL},
+    {Quirk::mounts_go_beneath,
+     [](FakeKernel& kernel) {
+       kernel.FakeProcess::mount("none", "/", nullptr, abi::ms_rec | abi::ms_private, nullptr);
+       for (const char* target : {"/mnt", "/mnt"}) kernel.mount_filesystem("tmpfs", target);
+       kernel.mount_filesystem("tmpfs", "/home");
+       return kernel.move_mount(cwd, "/home", cwd, "/mnt", static_cast<unsigned>(abi::move_mount_beneath));
+     },
+     0, -EINVAL},
+    {Quirk::anyone_makes_whiteouts,
+     [](FakeKernel& kernel) {
+       kernel.set_capabilities(0);
+       return kernel.mknodat(cwd, "/tmp/whiteout", static_cast<unsigned>(abi::s_ifchr), 0);
+     },
+     0, -EPERM},
+    {Quirk::detached_trees_are_usable,
+     [](FakeKernel& kernel) {
+       const long tree = kernel.open_tree(cwd, "/mnt", static_cast<unsigned>(abi::open_tree_clone));
+       return std::min(0L, kernel.open_tree(static_cast<int>(tree), "", static_cast<unsigned>(abi::open_tree_clone | abi::at_empty_path)));
+     },
+     0, -EINVAL},
+    {Quirk::open_creates_no_directory,
+     [](FakeKernel& kernel) { return kernel.openat(cwd, "/tmp/new", static_cast<int>(abi::o_creat | abi::o_directory), 0644); }, -EINVAL,
+     -ENOTDIR},
+};
+
+TEST_CASE("FakeKernel: a quirk can be given to a kernel that has it not, and taken from one that has it") {
+  for (const QuirkProbe& row : quirk_probes) {
+    INFO(quirks()[static_cast<std::size_t>(row.quirk)].name);
+    for (const bool wanted : {true, false}) {
+      auto profile = KernelProfile::linux_6_18();
+      profile.set(row.quirk, wanted);
+      REQUIRE(profile.has(row.quirk) == wanted);
+      auto kernel = FakeKernel::debian_host(profile);
+      CHECK(row.probe(kernel) == (wanted ? row.with : row.without));
+    }
+  }
+}
+
+TEST_CASE("FakeKernel: versions have the quirks of the table") {
+  for (const QuirkInfo& quirk : quirks()) {
+    INFO(quirk.name);
+    KernelProfile profile;
+    profile.version = quirk.since;
+    CHECK(profile.has(quirk.quirk));
+    profile.version = quirk.since - 1;
+    CHECK_FALSE((quirk.since != 0 && profile.has(quirk.quirk)));
+    profile.version = quirk.until;
+    CHECK_FALSE((quirk.until != 0 && profile.has(quirk.quirk)));
+    CHECK_FALSE(quirk.meaning.empty());
+  }
+}
+
 TEST_CASE("FakeKernel: what is not modelled says ENOSYS and is listed") {
   FakeKernel kernel;
   CHECK(kernel.call({SYS_keyctl, {}}) == -ENOSYS);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,16 +36,32 @@ struct Task;
 // -ENOSYS and is listed by not_modelled(). No global state: kernels in different threads do not meet. One kernel is for one
 // thread at a time.
 
+// A difference between kernels that is not a missing call: quirks.def is the table.
+enum class Quirk : std::uint8_t {
+#define ROOTPREP_QUIRK(name, since, until, meaning) name,
+#include "rootprep/testing/quirks.def"
+#undef ROOTPREP_QUIRK
+};
+struct QuirkInfo {
+  Quirk quirk = Quirk{};
+  std::string_view name{};     // "mounts_go_beneath"
+  int since = 0, until = 0;    // versions, 1000 * major + minor; until: the first kernel without it, 0: none
+  std::string_view meaning{};  // one sentence
+};
+std::span<const QuirkInfo> quirks() noexcept;
+
 // Which Linux to be: calls and flags that it lacks answer as there.
+//
+//   auto profile = KernelProfile::linux_6_1();
+//   profile.set(Quirk::mounts_go_beneath, true);  // a distribution's kernel, with a feature of a younger one
+//   auto kernel = FakeKernel::debian_host(profile);
 struct KernelProfile {
   std::string name = "6.18";
-  int version = 6018;  // 1000 * major + minor
+  int version = 6018;         // 1000 * major + minor
+  std::uint64_t changed = 0;  // bit n: the quirk n is not as the version has it
 
-  // Differences that are not a missing call, named.
-  bool unshare_forgets_unbindable = true;          // 6.17 and 6.18: a copied namespace's unbindable mounts become private
-  bool lock_moves_when_tucked = false;             // 7.x
-  bool set_group_refuses_unbindable = false;       // 7.x
-  bool pivot_root_checks_permission_first = true;  // 7.x looks both paths up first
+  bool has(Quirk quirk) const noexcept;
+  KernelProfile& set(Quirk quirk, bool value) noexcept;
 
   static KernelProfile linux_5_4();
   static KernelProfile linux_5_15();
