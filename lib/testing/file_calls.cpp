@@ -97,7 +97,7 @@ long check_open(Task& task, const Path& path, std::uint64_t flags, bool created)
   const bool wants_write = writes || truncates;
   if (!created) {
     const bool special = inode.kind == Kind::fifo || inode.kind == Kind::socket || is_device(inode);
-    if (wants_write && !special && path.dentry->superblock->read_only) return world.refuse(EROFS, "write.superblock-read-only");
+    if (wants_write && !special && is_read_only(*path.dentry->superblock)) return world.refuse(EROFS, "write.superblock-read-only");
     unsigned access = 0;
     if ((flags & access_mode) != abi::o_wronly) access |= may_read;
     if (wants_write) access |= may_write;
@@ -629,9 +629,13 @@ long call_fstatfs(Task& task, int fd, abi::statfs* result) {
 
 namespace {
 
+// notify_change(), fs/attr.c: the owner was an id that the file system's user namespace cannot name.
+bool owner_has_no_id(const Inode& inode) { return inode.uid == unmapped_id || inode.gid == unmapped_id; }
+
 long change_mode(Task& task, const Path& path, unsigned mode) {
   World& world = *task.world;
   if (const long error = want_write(world, path); error != 0) return error;
+  if (owner_has_no_id(attributes(path.dentry))) return world.refuse(EOVERFLOW, "attributes.owner-has-no-id");
   if (!owner_or_capable(task, attributes(path.dentry))) return world.refuse(EPERM, "chmod.not-the-owner");
   if (attributes(path.dentry).kind == Kind::symlink) return world.refuse(EOPNOTSUPP, "chmod.symlink");
   if (path.dentry->superblock->type->behaviour == Behaviour::proc) return world.refuse(EPERM, "procfs.attributes-are-fixed");
@@ -673,6 +677,8 @@ long call_fchownat(Task& task, int dirfd, const char* path, unsigned owner, unsi
   const unsigned gid = group == keep ? keep : to_kernel_gid(task.user, group);
   if ((owner != keep && uid == unmapped_id) || (group != keep && gid == unmapped_id)) return world.refuse(EINVAL, "chown.id-not-mapped");
   const Inode& before = attributes(found.dentry);
+  if ((owner == keep && before.uid == unmapped_id) || (group == keep && before.gid == unmapped_id))
+    return world.refuse(EOVERFLOW, "attributes.owner-has-no-id");
   const bool mine = before.uid == task.uid;
   if (owner != keep && !(mine && uid == before.uid) && !capable_over_inode(task, before, cap_chown))
     return world.refuse(EPERM, "chown.not-permitted");

@@ -16,7 +16,7 @@ namespace {
 
 // Fields: name, magic, behaviour, in_user_namespace, needs_device, idmap, host_only, namespace_kind, revealing.
 // Who may be mounted in a user namespace: measured on 6.18.
-constexpr std::array<FilesystemType, 26> types{{
+constexpr std::array<FilesystemType, 28> types{{
     {"tmpfs", abi::tmpfs_magic, Behaviour::memory, true, false, true, false, 0, false},
     {"ramfs", 0x858458f6, Behaviour::memory, true, false, true, false, 0, false},
     {"proc", abi::proc_super_magic, Behaviour::proc, true, false, false, false, abi::clone_newpid, true},
@@ -37,6 +37,8 @@ constexpr std::array<FilesystemType, 26> types{{
     {"iso9660", 0x9660, Behaviour::memory, false, true, false, false, 0, false},
     {"debugfs", 0x64626720, Behaviour::sysfs, false, false, false, false, 0, false},
     {"tracefs", 0x74726163, Behaviour::sysfs, false, false, false, false, 0, false},
+    {"bpf", 0xcafe4a11, Behaviour::sysfs, false, false, false, false, 0, false},
+    {"fuse", 0x65735546, Behaviour::sysfs, true, false, false, false, 0, false},
     {"securityfs", 0x73636673, Behaviour::sysfs, false, false, false, false, 0, false},
     {"hugetlbfs", 0x958458f6, Behaviour::memory, false, false, false, false, 0, false},
     {"rootfs", abi::tmpfs_magic, Behaviour::memory, false, false, false, true, 0, false},
@@ -280,7 +282,8 @@ bool superblock_flag(FilesystemContext& context, const std::string& key) {
 }
 
 bool takes_anything(const FilesystemType& type) {
-  return type.name == "testfs" || type.needs_device || type.name == "ramfs";  // the block file systems stop at their device
+  return type.name == "testfs" || type.needs_device || type.name == "ramfs" ||
+         type.name == "fuse";  // the block file systems stop at their device
 }
 
 }  // namespace
@@ -391,6 +394,7 @@ long create_superblock(Task& task, FilesystemContext& context, bool exclusive) {
     case Behaviour::mqueue:
     case Behaviour::cgroup2: shared = &shown->superblock; break;
     case Behaviour::sysfs:
+      if (type.name == "fuse") return world.refuse(EINVAL, "fuse.no-server");
       if (shown == nullptr) return world.unmodelled("mount: type " + std::string(type.name));
       shared = &shown->superblock;
       break;

@@ -491,6 +491,14 @@ long renew_work_directory(Task& task, const Path& work, Dentry** made) {
   return 0;
 }
 
+// overlayfs.rst, "Sharing and copying layers": with index=on an upper layer or work directory belongs to one mounted overlay.
+bool is_used_by_another_overlay(const World& world, const Dentry* upper, const Dentry* work) {
+  return std::any_of(world.mounts.begin(), world.mounts.end(), [&](const auto& mount) {
+    const OverlayLayers* layers = mount->superblock->overlay.get();
+    return layers != nullptr && !mount->unmounted && (layers->upper == upper || layers->work == work);
+  });
+}
+
 }  // namespace
 
 long overlay_superblock(Task& task, FilesystemContext& context) {
@@ -528,6 +536,8 @@ long overlay_superblock(Task& task, FilesystemContext& context) {
   for (const Path& path : lower) layers->depth = std::max(layers->depth, stacking_depth(path.mount->superblock) + 1);
   if (layers->depth > max_depth) return world.refuse(EINVAL, "overlay.stacked-too-deep");
   if (upper) {
+    if (option_value(context, "index") == "on" && is_used_by_another_overlay(world, upper.dentry, work.dentry))
+      return world.refuse(EBUSY, "overlay.in-use-with-index");
     Dentry* made = nullptr;
     if (const long error = renew_work_directory(task, work, &made); error != 0) return error;
     if (made == nullptr) read_only = true;

@@ -129,6 +129,7 @@ constexpr Rule table[] = {
     {"rename.unknown-flag", {EINVAL}, "unknown flag", ""},
 
     // --- chmod(2), chown(2), stat(2), readlink(2), setxattr(2), getcwd(2) ---
+    {"attributes.owner-has-no-id", {EOVERFLOW}, "the owner has no name in the user namespace of the file system", ""},
     {"chmod.not-the-owner", {EPERM}, "only the owner, or CAP_FOWNER over him", ""},
     {"chmod.symlink", {EOPNOTSUPP}, "symbolic links have no mode", ""},
     {"chown.id-not-mapped", {EINVAL}, "the user namespace has no such id", ""},
@@ -400,6 +401,7 @@ constexpr Rule table[] = {
     {"block.no-source", {EINVAL}, "a file system on a device, and no device", ""},
     {"block.node-on-nodev-mount", {EACCES}, "the device's node lies on a mount with nodev", ""},
     {"block.not-a-block-device", {ENOTBLK}, "the source is no block device", "RP-FS-BLOCK-DEVICE"},
+    {"fuse.no-server", {EINVAL}, "no process serves the file system: the model has no /dev/fuse", ""},
     {"fs.makes-no-links", {EPERM}, "this file system has no hard links", ""},
     {"fs.makes-no-such-node", {EACCES, EPERM}, "nothing of this kind can be made in this file system", ""},
     {"fs.removes-nothing", {EPERM}, "nothing can be removed from this file system", ""},
@@ -421,6 +423,7 @@ constexpr Rule table[] = {
      "the owner of the lower file has no name in the user namespace of the upper file system",
      ""},
     {"overlay.empty-layer", {EINVAL}, "a layer without a path", ""},
+    {"overlay.in-use-with-index", {EBUSY}, "index=on, and another overlay has the same upper layer or work directory", "RP-OVL-IN-USE"},
     {"overlay.layer-has-locked-mounts",
      {EINVAL},
      "mounts of a more privileged namespace lie below the layer, which would uncover what they cover",

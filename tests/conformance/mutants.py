@@ -102,6 +102,23 @@ MUTANTS = [
     ("path_walk.cpp", "if (link.mount->flags.nosymfollow) return", "if (false) return"),
     ("permissions.cpp", "if (!uid_mapped(owner, task.uid) || !gid_mapped(owner, task.gid)) {", "if (false) {"),
     ("overlay.cpp", "  if (covers_lower) {\n    if (const long error = make_whiteout", "  if (false) {\n    if (const long error = make_whiteout"),
+    ("overlay.cpp", "if (permission(task, fresh, may_read) != 0) return", "if (false) return"),
+    ("overlay.cpp", "    fresh->inode->uid = task.uid;\n    fresh->inode->gid = task.gid;\n  } else {", "  } else {"),
+    ("overlay.cpp", "if (may_create(task, work.dentry) != 0 || want_write(world, work) != 0) return 0;", ""),
+    ("overlay.cpp", "if (is_directory(from) && !to_directory->inode->lower.empty() && !layers.userxattr", "if (false && !layers.userxattr"),
+    ("overlay.cpp", "if (wants.metacopy && !wants.redirects && says_redirect) return conflict();", ""),
+    ("overlay.cpp", "if (!has_upper && (follows || !says_redirect)) {", "if (false) {"),
+    ("overlay.cpp", "} else if (says_index) {", "} else if (false) {"),
+    ("overlay.cpp", "if (wants.nfs_export && wants.metacopy && says_metacopy) return conflict();", ""),
+    ("overlay.cpp", "return marks_files ? conflict() : 0;", "return 0;"),
+    ("overlay.cpp", "(marks_files || wants.verity) && !capable", "marks_files && !capable"),
+    ("procfs.cpp", "if (users && e.outside == 0 && !may_map_root", "if (false && !may_map_root"),
+    ("path_walk.cpp", "  walker.path().mount->expiring = false;\n", ""),
+    ("process_calls.cpp", "found->second.file->path.mount->expiring = false;", ""),
+    ("permissions.cpp", "return superblock.read_only || (layers", "return superblock.read_only || (false && layers"),
+    ("file_calls.cpp", "if (parent.last != Last::name && exclusive) return", "if (false) return"),
+    ("file_calls.cpp", "if (owner_has_no_id(attributes(path.dentry))) return", "if (false) return"),
+    ("file_calls.cpp", "if ((owner == keep && before.uid == unmapped_id) || (group == keep && before.gid == unmapped_id))", "if (false)"),
 ]
 
 

@@ -4,7 +4,8 @@
 #
 # usage: model_rules.sh SOURCE_DIRECTORY
 #
-# Each refusal of the kernel in memory names a rule of the table in lib/testing/rules.cpp, and each rule of the table is used.
+# Each refusal of the kernel in memory names a rule of the table in lib/testing/rules.cpp, and each rule of the table is used; the
+# functions that lib/testing/README.md names exist.
 set -eu
 cd "$1/lib/testing"
 work=$(mktemp -d)
@@ -27,6 +28,12 @@ unused=$(comm -23 "$work/listed" "$work/used")
 [ -z "$unused" ] || { echo "in the table of rules.cpp, and no refusal has it:"; echo "$unused"; status=1; }
 nameless=$(grep -vE "\"$id\"|(refuse|complain)\((int|World|world, error, rule|error, rule)" "$work/refusals" || true)
 [ -z "$nameless" ] || { echo "refusals without a rule:"; echo "$nameless"; status=1; }
+
+grep '^| ' README.md | sed 's/.*|\([^|]*\)|$/\1/' | grep -oE '`[a-z_]+`' | tr -d '`' | sort -u >"$work/functions"
+[ "$(wc -l <"$work/functions")" -ge 20 ] || { echo "README.md names no functions: this check no longer checks"; status=1; }
+while read -r function; do
+  grep -qE "^[A-Za-z].*[ *]$function\(" ./*.cpp || { echo "README.md names $function(), which does not exist"; status=1; }
+done <"$work/functions"
 
 count=$(wc -l <"$work/used")
 [ "$count" -ge 300 ] || { echo "only $count rules found: this check no longer checks"; status=1; }
