@@ -273,6 +273,7 @@ namespace {
 bool superblock_flag(FilesystemContext& context, const std::string& key) {
   if (key == "ro" || key == "rw") {
     context.read_only = key == "ro";
+    context.keeps_read_only = false;
     return true;
   }
   for (const char* flag : {"dirsync", "lazytime", "mand", "sync", "async", "nolazytime", "nomand"}) {
@@ -458,7 +459,8 @@ long reconfigure_superblock(Task& task, FilesystemContext& context, bool read_on
       }
     }
   }
-  if (!read_only && superblock.overlay != nullptr && superblock.overlay->upper == nullptr) {
+  // ovl_reconfigure(), fs/overlayfs/super.c: a context that does not say "ro" asks for a writable one.
+  if (superblock.overlay != nullptr && superblock.overlay->writes_nowhere && (!read_only || context.keeps_read_only)) {
     return world.refuse(EROFS, "overlay.no-upper-layer");
   }
   superblock.read_only = read_only;

@@ -297,6 +297,7 @@ long call_fspick(Task& task, int dirfd, const char* path, unsigned flags) {
   context.type = context.superblock->type;
   context.owner = context.superblock->owner;
   context.read_only = context.superblock->read_only;
+  context.keeps_read_only = true;
   return install(task, std::move(file), (flags & abi::fspick_cloexec) != 0);
 }
 

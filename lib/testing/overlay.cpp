@@ -555,6 +555,7 @@ long overlay_superblock(Task& task, FilesystemContext& context) {
       }
     }
   }
+  layers->writes_nowhere = read_only;
   Superblock* superblock = new_superblock(world, context.type, context.owner, context.source);
   superblock->read_only = read_only || context.read_only;
   Inode* inode = new_inode(world, Kind::directory, 0755, 0, 0);

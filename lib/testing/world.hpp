@@ -137,6 +137,7 @@ struct OverlayLayers {
   Dentry* work = nullptr;
   std::vector<Dentry*> lower{};
   int depth = 1;
+  bool writes_nowhere = false;  // no upper layer, or no work directory could be made
   bool userxattr = false;
   std::string opaque_name() const { return userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque"; }
 };
@@ -222,6 +223,7 @@ struct FilesystemContext {
   bool has_source = false;
   std::vector<std::pair<std::string, std::string>> options{};
   bool read_only = false;
+  bool keeps_read_only = false;  // fspick(2): as the superblock is, until told
   std::vector<Path> lower_layers{};
   std::vector<std::pair<std::string, Path>> layer_paths{};
   Superblock* superblock = nullptr;
