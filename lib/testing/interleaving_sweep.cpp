@@ -271,7 +271,7 @@ void prepare_attacks(Kernel& attacker, const std::string& image, const std::vect
 }
 
 SweepResult sweep_interleavings(const Plan& plan, const std::function<std::unique_ptr<RaceWorld>()>& make_world,
-                                const std::vector<Attack>& attacks) {
+                                const std::vector<Attack>& attacks, const InterleavingOptions& options) {
   SweepResult sweep;
   std::vector<Look> looks;
   const auto report = [&](std::uint64_t n, const Attack* attack, bool undone, const std::string& what) {
@@ -306,29 +306,41 @@ SweepResult sweep_interleavings(const Plan& plan, const std::function<std::uniqu
     sweep.calls = looks.size();
     if (!wrong.empty()) report(0, nullptr, false, wrong);
   }
-  for (const Attack& attack : attacks) {
-    for (std::uint64_t n = 1; n <= looks.size(); ++n) {
-      if (!looks_at(looks[n - 1], attack)) continue;
-      for (const bool undone : {false, true}) {
-        const std::unique_ptr<RaceWorld> world = make_world();
-        bool active = false;
-        bool acted = false;
-        const auto undo = [&] {
-          if (active) attack.undo(world->attacker());
-          active = false;
-        };
-        InterleavingKernel kernel{world->kernel(), n, [&] { active = acted = attack.act(world->attacker()); }};
-        if (undone) kernel.undo_before(n + 1, undo);
-        const std::string wrong = run(*world, kernel, undo, false);
-        sweep.attacks += acted ? 1 : 0;
-        if (!wrong.empty()) report(n, &attack, undone, wrong);
-      }
+  const auto race = [&](std::uint64_t n, const Attack& attack, bool undone) {
+    const std::unique_ptr<RaceWorld> world = make_world();
+    bool active = false;
+    bool acted = false;
+    const auto undo = [&] {
+      if (active) attack.undo(world->attacker());
+      active = false;
+    };
+    InterleavingKernel kernel{world->kernel(), n, [&] { active = acted = attack.act(world->attacker()); }};
+    if (undone) kernel.undo_before(n + 1, undo);
+    const std::string wrong = run(*world, kernel, undo, false);
+    sweep.attacks += acted ? 1 : 0;
+    if (!wrong.empty()) report(n, &attack, undone, wrong);
+  };
+  std::size_t turn = 0;
+  for (std::uint64_t n = 1; n <= looks.size(); ++n) {
+    std::vector<const Attack*> noticed;
+    for (const Attack& attack : attacks) {
+      if (looks_at(looks[n - 1], attack)) noticed.push_back(&attack);
+    }
+    if (options.take_turns && !noticed.empty()) {
+      race(n, *noticed[turn % noticed.size()], turn / 2 % 2 != 0);
+      ++turn;
+      continue;
+    }
+    for (const Attack* attack : noticed) {
+      race(n, *attack, false);
+      race(n, *attack, true);
     }
   }
   return sweep;
 }
 
-SweepResult sweep_interleavings(const Plan& plan, const FakeSweepWorlds& worlds, const std::vector<std::string>& images) {
+SweepResult sweep_interleavings(const Plan& plan, const FakeSweepWorlds& worlds, const std::vector<std::string>& images,
+                                const InterleavingOptions& options) {
   struct Ground {
     std::string image{};
     std::vector<std::string> directories{};
@@ -367,7 +379,7 @@ SweepResult sweep_interleavings(const Plan& plan, const FakeSweepWorlds& worlds,
     world->begin(before);
     return world;
   };
-  return sweep_interleavings(plan, make_world, attacks);
+  return sweep_interleavings(plan, make_world, attacks, options);
 }
 
 }  // namespace rootprep::testing

@@ -151,9 +151,6 @@ void add_examples(std::vector<Shipped>& all) {
                                       "/tmp/app/etc/who=",
                                       "/tmp/damaged/bin/sh=",
                                       "/tmp/damaged/etc/fstab=broken",
-                                      "/tmp/shared: shared tmpfs",
-                                      "/tmp/slave: shared tmpfs",
-                                      "/tmp/private: shared tmpfs",
                                       "/srv/box/tmp/",
                                       "/srv/base/etc/",
                                       "/var/lib/box/root/",
@@ -162,9 +159,13 @@ void add_examples(std::vector<Shipped>& all) {
   const auto add = [&](const char* name, Pipeline pipeline) {
     const std::vector<std::string> roots{"/tmp/new",          "/tmp/root",          "/tmp/damaged",     "/srv/box",
                                          "/var/lib/box/root", "/var/lib/box/upper", "/var/lib/box/work"};
+    std::vector<std::string> here = host;
+    if (name == std::string_view{"propagation"}) {
+      for (const char* kind : {"shared", "slave", "private"}) here.push_back(std::string{"/tmp/"} + kind + ": shared tmpfs");
+    }
     all.push_back({.name = std::string{"example "} + name,
                    .pipeline = std::move(pipeline),
-                   .host = host,
+                   .host = std::move(here),
                    .may_change = roots,
                    .images = {"/tmp/new", "/tmp/root", "/tmp/damaged", "/tmp/app", "/tmp/base", "/srv/box", "/srv/base"}});
   };
@@ -177,7 +178,7 @@ void add_rootprep_run(std::vector<Shipped>& all) {
   using namespace rootprep_run;
   std::vector<std::string> host = srv;
   for (const char* entry : {"/run/box/", "/var/lib/rootprep/x/root/", "/var/lib/rootprep/x/upper/", "/var/lib/rootprep/x/work/",
-                            "/opt/tool=", "/media/usb: tmpfs", "/home/user/", "/etc/fstab="})
+                            "/opt/tool=", "/home/user/", "/etc/fstab=", "/media/usb/"})
     host.emplace_back(entry);
   Surroundings surroundings;
   surroundings.root = "/run/box";
@@ -231,6 +232,7 @@ void add_rootprep_run(std::vector<Shipped>& all) {
 std::vector<Shipped> pipelines() {
   std::vector<Shipped> all;
   add_library_pipelines(all);
+  for (Shipped& shipped : all) shipped.of_the_library = true;
 #ifdef ROOTPREP_WITH_EXAMPLES
   add_examples(all);
   add_rootprep_run(all);

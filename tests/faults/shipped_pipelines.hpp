@@ -18,6 +18,7 @@ struct Shipped {
   std::vector<std::string> host{};        // what it needs there: see build()
   std::vector<std::string> may_change{};  // where a run may leave what it has made
   std::vector<std::string> images{};      // whose files an attacker can change while it runs
+  bool of_the_library = false;            // not of an example or of rootprep-run
   bool user_namespace = false;
   bool network = false;     // needs a network namespace of its own: it mounts sysfs in a user namespace, or configures a device
   bool old_kernels = true;  // also with the features of Linux 5.4

@@ -4,6 +4,7 @@
 
 #include <linux/futex.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -100,6 +101,7 @@ std::unique_ptr<RemoteProcess> RemoteProcess::start(std::uint64_t namespaces) {
   const int flags = static_cast<int>(namespaces) | CLONE_VM | SIGCHLD;
   made->pid_ = ::clone(&RemoteProcess::serve, made->stack_.data() + stack_size, flags, made->mailbox_.get());
   must(made->pid_ < 0 ? -errno : 0, "clone");
+  made->die_with_parent();
   return made;
 }
 
@@ -113,6 +115,7 @@ std::unique_ptr<RemoteProcess> RemoteProcess::spawn(std::uint64_t namespaces, un
   made->pid_ = static_cast<pid_t>(pid);
   made->parent_ = this;
   if ((namespaces & CLONE_NEWUSER) != 0) made->map_ids(outer_id);
+  made->die_with_parent();
   return made;
 }
 
@@ -126,6 +129,9 @@ void RemoteProcess::map_ids(unsigned outer_id) {
   must(invoke(*this, SYS_setresgid, 0, 0, 0), "setresgid");
   must(invoke(*this, SYS_setresuid, 0, 0, 0), "setresuid");
 }
+
+// So that a test that is killed leaves nobody behind. After the change of ids, which forgets it (prctl(2), PR_SET_PDEATHSIG).
+void RemoteProcess::die_with_parent() { must(invoke(*this, SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "prctl"); }
 
 RemoteProcess::~RemoteProcess() { kill(); }
 

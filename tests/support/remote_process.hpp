@@ -40,6 +40,7 @@ class RemoteProcess final : public rootprep::Kernel {
   RemoteProcess();
   static int serve(void* mailbox);
   void map_ids(unsigned outer_id);
+  void die_with_parent();
 
   std::unique_ptr<Mailbox> mailbox_;
   std::vector<char> stack_;

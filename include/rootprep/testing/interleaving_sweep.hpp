@@ -42,6 +42,12 @@ class RaceWorld : public SweepWorld {
   virtual Kernel& attacker() = 0;
 };
 
+struct InterleavingOptions {
+  // Before each call that looks at something, one of the attacks that it could notice, for good or until the next call: they take turns.
+  // For slow kernels: as many runs as the plan has such calls.
+  bool take_turns = false;
+};
+
 // Runs the plan once for every attack, right before every call that looks where the attack acts; each time twice, in a fresh world: the
 // attack stays, or is undone before the next call. No timing: every window is opened, and the same ones each time.
 //
@@ -50,10 +56,11 @@ class RaceWorld : public SweepWorld {
 // A run is right if nothing is left behind outside what may change, whether the plan succeeds or fails; and if the same descriptors are
 // open as before. Without an attack the plan must succeed.
 SweepResult sweep_interleavings(const Plan& plan, const std::function<std::unique_ptr<RaceWorld>()>& make_world,
-                                const std::vector<Attack>& attacks);
+                                const std::vector<Attack>& attacks, const InterleavingOptions& options = {});
 
 // The same in memory, with all attacks_on() everything that is in the image after a run. The image: `images`, or else all of
 // worlds.may_change.
-SweepResult sweep_interleavings(const Plan& plan, const FakeSweepWorlds& worlds, const std::vector<std::string>& images = {});
+SweepResult sweep_interleavings(const Plan& plan, const FakeSweepWorlds& worlds, const std::vector<std::string>& images = {},
+                                const InterleavingOptions& options = {});
 
 }  // namespace rootprep::testing
