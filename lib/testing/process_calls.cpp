@@ -39,7 +39,6 @@ long call_close(Task& task, int fd) {
   const auto found = task.fds.find(fd);
   if (found == task.fds.end()) return world.refuse(EBADF, "descriptor.not-open");
   const bool namespace_file = found->second.file->path.dentry->inode->mount_namespace != nullptr;
-  found->second.file->path.mount->expiring = false;  // mntput(), fs/namespace.c: every use ends the mark of MNT_EXPIRE
   task.fds.erase(found);
   if (namespace_file) collect_namespaces(world);
   return 0;

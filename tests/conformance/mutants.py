@@ -114,7 +114,6 @@ MUTANTS = [
     ("overlay.cpp", "(marks_files || wants.verity) && !capable", "marks_files && !capable"),
     ("procfs.cpp", "if (users && e.outside == 0 && !may_map_root", "if (false && !may_map_root"),
     ("path_walk.cpp", "  walker.path().mount->expiring = false;\n", ""),
-    ("process_calls.cpp", "found->second.file->path.mount->expiring = false;", ""),
     ("permissions.cpp", "return superblock.read_only || (layers", "return superblock.read_only || (false && layers"),
     ("file_calls.cpp", "if (parent.last != Last::name && exclusive) return", "if (false) return"),
     ("file_calls.cpp", "if (owner_has_no_id(attributes(path.dentry))) return", "if (false) return"),
