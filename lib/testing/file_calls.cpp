@@ -97,7 +97,7 @@ long check_open(Task& task, const Path& path, std::uint64_t flags, bool created)
   const bool wants_write = writes || truncates;
   if (!created) {
     const bool special = inode.kind == Kind::fifo || inode.kind == Kind::socket || is_device(inode);
-    if (wants_write && !special && is_read_only(*path.dentry->superblock)) return world.refuse(EROFS, "write.superblock-read-only");
+    if (wants_write && !special && path.dentry->superblock->read_only) return world.refuse(EROFS, "write.superblock-read-only");
     unsigned access = 0;
     if ((flags & access_mode) != abi::o_wronly) access |= may_read;
     if (wants_write) access |= may_write;

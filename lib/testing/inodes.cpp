@@ -185,9 +185,9 @@ long remove_child(World& world, Dentry* child) {
   } else if (child->inode->links > 0) {
     --child->inode->links;
   }
+  Superblock& superblock = *child->superblock;
+  if (superblock.inodes > 0) --superblock.inodes;
   if (child->inode->links == 0) {
-    Superblock& superblock = *child->superblock;
-    if (superblock.inodes > 0) --superblock.inodes;
     superblock.used -= std::min<std::uint64_t>(superblock.used, child->inode->data.size());
   }
   parent->children.erase(child->name);
@@ -229,6 +229,10 @@ long link_child(World& world, Dentry* existing, Dentry* to_directory, std::strin
   if (type.behaviour == Behaviour::overlay) return overlay_link(world, existing, to_directory, name);
   if (type.behaviour != Behaviour::memory) return world.refuse(EPERM, "fs.makes-no-links");
   if (name.size() > name_max) return world.refuse(ENAMETOOLONG, "path.component-too-long");
+  // shmem_link(), mm/shmem.c: a name more costs what an inode costs.
+  Superblock& superblock = *existing->superblock;
+  if (superblock.inode_limit != 0 && superblock.inodes >= superblock.inode_limit) return world.refuse(ENOSPC, "tmpfs.no-inodes-left");
+  ++superblock.inodes;
   ++existing->inode->links;
   new_dentry(world, existing->superblock, to_directory, name, existing->inode);
   return 0;

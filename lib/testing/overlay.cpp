@@ -111,6 +111,10 @@ std::vector<std::string> overlay_names(World& world, Dentry* directory) {
 }
 
 long overlay_copy_up(World& world, Dentry* dentry) {
+  // ovl_want_write(), fs/overlayfs/util.c: the upper file system is asked last, when the overlay itself has found nothing wrong.
+  const OverlayLayers* layers = dentry->superblock->overlay.get();
+  if (layers != nullptr && layers->upper != nullptr && layers->upper->superblock->read_only)
+    return world.refuse(EROFS, "write.superblock-read-only");
   Inode& inode = *dentry->inode;
   if (inode.upper != nullptr) return 0;
   if (dentry->parent == nullptr) return world.refuse(EROFS, "overlay.no-upper-layer");

@@ -77,14 +77,8 @@ long permission(const Task& task, const Dentry* dentry, unsigned access) {
   return task.world->refuse(EACCES, "access.permission-bits");
 }
 
-// What is written through an overlay is written to its upper file system.
-bool is_read_only(const Superblock& superblock) {
-  const OverlayLayers* layers = superblock.overlay.get();
-  return superblock.read_only || (layers != nullptr && layers->upper != nullptr && layers->upper->superblock->read_only);
-}
-
 long want_write(World& world, const Path& path) {
-  if (is_read_only(*path.mount->superblock)) return world.refuse(EROFS, "write.superblock-read-only");
+  if (path.mount->superblock->read_only) return world.refuse(EROFS, "write.superblock-read-only");
   if (path.mount->flags.read_only) return world.refuse(EROFS, "write.mount-read-only");
   return 0;
 }

@@ -25,7 +25,6 @@ enum Access : unsigned { may_exec = 1, may_write = 2, may_read = 4 };
 long permission(const Task& task, const Dentry* dentry, unsigned access);
 bool capable_over_inode(const Task& task, const Inode& inode, Cap capability);
 bool owner_or_capable(const Task& task, const Inode& inode);
-bool is_read_only(const Superblock& superblock);
 // A change through this mount: EROFS for a read-only mount or superblock.
 long want_write(World& world, const Path& path);
 // Creating in, or removing from, a directory.
