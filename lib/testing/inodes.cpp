@@ -86,7 +86,7 @@ Dentry* lookup_child(Task& task, Dentry* directory, std::string_view name, long&
   if (directory->dead) return nullptr;
   switch (directory->superblock->type->behaviour) {
     case Behaviour::proc: return procfs_lookup(task, directory, name, error);
-    case Behaviour::overlay: return overlay_lookup(*task.world, directory, name);
+    case Behaviour::overlay: return overlay_lookup(*task.world, directory, name, error);
     default: break;
   }
   const auto found = directory->children.find(name);

@@ -29,7 +29,8 @@ bool is_opaque(const OverlayLayers& layers, const Dentry* dentry) {
 
 // A name in a layer. Mounts in the layer are not crossed: they are invisible in the view.
 Dentry* layer_child(World& world, Dentry* directory, std::string_view name) {
-  if (directory->superblock->type->behaviour == Behaviour::overlay) return overlay_lookup(world, directory, name);
+  long error = 0;
+  if (directory->superblock->type->behaviour == Behaviour::overlay) return overlay_lookup(world, directory, name, error);
   const auto found = directory->children.find(name);
   return found == directory->children.end() ? nullptr : found->second;
 }
@@ -86,11 +87,22 @@ long make_whiteout(World& world, Dentry* upper_directory, std::string_view name)
 
 }  // namespace
 
-Dentry* overlay_lookup(World& world, Dentry* directory, std::string_view name) {
+Dentry* overlay_lookup(World& world, Dentry* directory, std::string_view name, long& error) {
   const auto cached = directory->children.find(name);
   if (cached != directory->children.end()) return cached->second;
+  const OverlayLayers& layers = *directory->superblock->overlay;
   Inode found;
-  if (!find_in_layers(world, *directory->superblock->overlay, *directory->inode, name, found)) return nullptr;
+  if (!find_in_layers(world, layers, *directory->inode, name, found)) return nullptr;
+  if (found.upper != nullptr && !found.lower.empty()) {
+    // ovl_fix_origin(), fs/overlayfs/namei.c: whoever sees a merged directory first writes into the upper one what it was merged with.
+    Inode& upper = attributes(found.upper);
+    const bool has_xattrs = layers.userxattr || directory->superblock->owner == world.initial_user;
+    if (!upper.has_origin && has_xattrs && found.upper->superblock->read_only) {
+      error = world.refuse(EROFS, "overlay.origin-cannot-be-written");
+      return nullptr;
+    }
+    upper.has_origin = true;
+  }
   return view_of(world, directory, name, found);
 }
 
@@ -105,7 +117,8 @@ std::vector<std::string> overlay_names(World& world, Dentry* directory) {
   }
   std::vector<std::string> visible;
   for (const auto& name : names) {
-    if (overlay_lookup(world, directory, name) != nullptr) visible.push_back(name);
+    long error = 0;
+    if (overlay_lookup(world, directory, name, error) != nullptr || error != 0) visible.push_back(name);
   }
   return visible;
 }
@@ -138,6 +151,7 @@ long overlay_copy_up(World& world, Dentry* dentry) {
   copy.gid = node.gid;
   copy.mode = node.mode;
   copy.xattrs = xattrs;
+  copy.has_origin = true;
   inode.upper = made;
   if (node.kind != Kind::directory) inode.lower.clear();  // a hard link breaks here
   return 0;
@@ -203,7 +217,8 @@ long overlay_rename(World& world, Dentry* from, Dentry* to_directory, std::strin
   if (is_directory(from) && !to_directory->inode->lower.empty() && !layers.userxattr && from->superblock->owner != world.initial_user) {
     return world.refuse(EXDEV, "overlay.rename-needs-userxattr");
   }
-  if (Dentry* target = overlay_lookup(world, to_directory, name)) {
+  long none = 0;  // the walk has seen it already
+  if (Dentry* target = overlay_lookup(world, to_directory, name, none)) {
     if (const long error = overlay_remove(world, target); error != 0) return error;
   }
   Dentry* real = from->inode->upper;

@@ -8,7 +8,7 @@
 // The overlay's merged view. Documentation/filesystems/overlayfs.rst; conditions and errnos measured on 6.18.
 namespace rootprep::testing::model {
 
-Dentry* overlay_lookup(World& world, Dentry* directory, std::string_view name);
+Dentry* overlay_lookup(World& world, Dentry* directory, std::string_view name, long& error);
 std::vector<std::string> overlay_names(World& world, Dentry* directory);
 long overlay_create(World& world, Dentry* directory, std::string_view name, const NewNode& node, Dentry** made);
 long overlay_remove(World& world, Dentry* child);

@@ -119,6 +119,8 @@ struct Inode {
   // overlay: where the object really is; both empty in every other file system
   Dentry* upper = nullptr;
   std::vector<Dentry*> lower{};
+  // in an upper layer: it has overlay's attribute "origin"
+  bool has_origin = false;
 };
 
 struct Dentry {
