@@ -306,12 +306,39 @@ long refuse_value(Task& task, FilesystemContext& context, const std::string& key
   return complain(world, context, EINVAL, "option.bad-value", (flag ? "Unexpected value for '" : "Bad value for '") + key + "'");
 }
 
+bool is_legacy(const World& world, const FilesystemType& type) {
+  return (type.behaviour == Behaviour::overlay && !world.has(Quirk::overlay_parses_each_parameter)) ||
+         (type.behaviour == Behaviour::devpts && !world.has(Quirk::devpts_parses_each_parameter));
+}
+
+namespace {
+
+long parse_typed_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value);
+
+// legacy_parse_param(), fs/fs_context.c
+long keep_legacy_option(World& world, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value) {
+  const std::string option = has_value ? key + "=" + value : key;
+  if (context.legacy_options.size() + option.size() + 2 > 4096) {
+    context.log.emplace_back("e VFS: Legacy: Cumulative options too large");
+    return world.refuse(EINVAL, "option.legacy-too-large");
+  }
+  if (option.find(',') != std::string::npos) {
+    context.log.push_back("e VFS: Legacy: Option '" + key + "' contained comma");
+    return world.refuse(EINVAL, "option.legacy-with-comma");
+  }
+  context.legacy_options += (context.legacy_options.empty() ? "" : ",") + option;
+  return 0;
+}
+
+}  // namespace
+
 long parse_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value) {
   World& world = *task.world;
   const FilesystemType& type = *context.type;
   if (key.empty()) return complain(world, context, EINVAL, "option.unnamed", "Unnamed parameter");
   if (superblock_flag(context, key)) return 0;
-  if (type.behaviour == Behaviour::overlay && key != "source") return overlay_option(task, context, key, value, has_value);
+  if (type.behaviour == Behaviour::overlay && key != "source" && !is_legacy(world, type))
+    return overlay_option(task, context, key, value, has_value);
   if (key == "source") {
     // vfs_parse_fs_param_source(), fs/fs_context.c: messages without the type's name.
     if (!has_value || context.has_source) {
@@ -322,6 +349,15 @@ long parse_option(Task& task, FilesystemContext& context, const std::string& key
     context.has_source = true;
     return 0;
   }
+  if (is_legacy(world, type)) return keep_legacy_option(world, context, key, value, has_value);
+  return parse_typed_option(task, context, key, value, has_value);
+}
+
+namespace {
+
+long parse_typed_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value) {
+  World& world = *task.world;
+  const FilesystemType& type = *context.type;
   if (takes_anything(type)) {
     context.options.emplace_back(key, value);
     return 0;
@@ -343,20 +379,57 @@ long parse_option(Task& task, FilesystemContext& context, const std::string& key
   return 0;
 }
 
-long parse_monolithic(Task& task, FilesystemContext& context, std::string_view data) {
-  if (context.type->behaviour == Behaviour::overlay) return overlay_monolithic(task, context, data);
-  while (!data.empty()) {
-    const std::size_t comma = data.find(',');
-    const std::string option(data.substr(0, comma));
-    data = comma == std::string_view::npos ? std::string_view{} : data.substr(comma + 1);
-    if (option.empty()) continue;
+// Overlay lets a backslash take the meaning from a comma; both stay in the option.
+std::vector<std::string> split_options(const FilesystemType& type, std::string_view data) {
+  const bool escapes = type.behaviour == Behaviour::overlay;
+  std::vector<std::string> all(1);
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    if (data[i] == ',') {
+      all.emplace_back();
+      continue;
+    }
+    if (escapes && data[i] == '\\' && i + 1 < data.size()) all.back() += data[i++];
+    all.back() += data[i];
+  }
+  all.erase(std::remove(all.begin(), all.end(), ""), all.end());
+  return all;
+}
+
+long parse_options(Task& task, FilesystemContext& context, const std::vector<std::string>& options) {
+  for (const std::string& option : options) {
     const std::size_t equals = option.find('=');
+    if (equals == 0 && context.type->behaviour != Behaviour::overlay) continue;
     const bool has_value = equals != std::string::npos;
-    if (equals == 0) continue;
     if (const long error = parse_option(task, context, option.substr(0, equals), has_value ? option.substr(equals + 1) : "", has_value);
         error != 0)
       return error;
   }
+  return 0;
+}
+
+long parse_legacy_options(Task& task, FilesystemContext& context) {
+  const auto options = split_options(*context.type, context.legacy_options);
+  const auto log = context.log;  // a type of that age writes to the kernel's log
+  long error = 0;
+  if (context.type->behaviour == Behaviour::overlay) {
+    error = overlay_legacy_options(task, context, options);
+  } else {
+    for (const std::string& option : options) {
+      const std::size_t equals = option.find('=');
+      const bool has_value = equals != std::string::npos;
+      if (error == 0)
+        error = parse_typed_option(task, context, option.substr(0, equals), has_value ? option.substr(equals + 1) : "", has_value);
+    }
+  }
+  context.log = log;
+  return error;
+}
+
+}  // namespace
+
+long parse_monolithic(Task& task, FilesystemContext& context, std::string_view data) {
+  if (!is_legacy(*task.world, *context.type)) return parse_options(task, context, split_options(*context.type, data));
+  context.legacy_options = data;
   return 0;
 }
 
@@ -386,6 +459,9 @@ long find_block_device(Task& task, FilesystemContext& context) {
 long create_superblock(Task& task, FilesystemContext& context, bool exclusive) {
   World& world = *task.world;
   const FilesystemType& type = *context.type;
+  if (is_legacy(world, type)) {
+    if (const long error = parse_legacy_options(task, context); error != 0) return error;
+  }
   if (type.needs_device) return find_block_device(task, context);
   Superblock** shared = nullptr;
   PlainNamespace* shown = type.namespace_kind != 0 ? task.namespaces.at(type.namespace_kind) : nullptr;
@@ -444,6 +520,9 @@ long create_superblock(Task& task, FilesystemContext& context, bool exclusive) {
 long reconfigure_superblock(Task& task, FilesystemContext& context, bool read_only) {
   World& world = *task.world;
   Superblock& superblock = *context.superblock;
+  if (is_legacy(world, *superblock.type) && superblock.overlay == nullptr) {  // overlay ignores them
+    if (const long error = parse_legacy_options(task, context); error != 0) return error;
+  }
   if (superblock.type->name == "tmpfs" && has_option(context, "size")) {
     const std::uint64_t size = option_number(context, "size", 10, 0);
     if (size < superblock.used) return complain(world, context, EINVAL, "tmpfs.size-below-use", "Too small a size for current use");

@@ -30,9 +30,11 @@ bool mount_capable(const Task& task, const FilesystemType& type, const UserNames
 
 // One option, as the parameter parser sees it. Appends to the context's log on refusal. has_value: "size=" has one, "volatile" has not.
 long parse_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value);
-// The data of mount(2), split as the type splits it.
+// A type that was not ported to fs_context yet: its options are text until the superblock is made (legacy_fs_context_ops, fs/fs_context.c).
+bool is_legacy(const World& world, const FilesystemType& type);
 // FSCONFIG_SET_PATH, SET_BINARY and SET_FD for an option that takes none of them.
 long refuse_value(Task& task, FilesystemContext& context, const std::string& key);
+// The data of mount(2), split as the type splits it.
 long parse_monolithic(Task& task, FilesystemContext& context, std::string_view data);
 // Find or make the superblock (vfs_get_tree).
 long create_superblock(Task& task, FilesystemContext& context, bool exclusive);

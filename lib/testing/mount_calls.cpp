@@ -33,7 +33,8 @@ long lock_place(Task& task, const Path& target, bool beneath, MountPlace& place)
   } else {
     place.at = topmost(world, target);
   }
-  if (place.at.mount->ns == nullptr) return world.refuse(ENOENT, "target.mount-was-unmounted");
+  if (place.at.mount->ns == nullptr && world.has(Quirk::detached_targets_are_not_found))
+    return world.refuse(ENOENT, "target.mount-was-unmounted");
   if (place.at.dentry->dead) return world.refuse(ENOENT, "target.deleted");
   if (world.has(Quirk::nothing_on_ephemeral_proc_entries)) {
     const ProcEntry proc = place.at.dentry->inode->proc;

@@ -336,6 +336,7 @@ long reconfigure(Task& task, FilesystemContext& context) {
   if (const long error = reconfigure_superblock(task, context, context.read_only); error != 0) return error;
   context.state = State::reconfigure;
   context.options.clear();
+  context.legacy_options.clear();
   return 0;
 }
 
@@ -368,6 +369,9 @@ long call_fsconfig(Task& task, int fd, unsigned command, const char* key, const 
   if (file->path_only) return world.refuse(EBADF, "descriptor.is-path-only");
   if (file->context == nullptr) return world.refuse(EINVAL, "fsconfig.not-a-context");
   FilesystemContext& context = *file->context;
+  const bool of_value = command == abi::fsconfig_set_binary || command == abi::fsconfig_set_path ||
+                        command == abi::fsconfig_set_path_empty || command == abi::fsconfig_set_fd;
+  if (of_value && is_legacy(world, *context.type)) return world.refuse(EOPNOTSUPP, "fsconfig.legacy-type");
   std::string name, text;
   if (key != nullptr) {
     if (const long error = copy_text(world, key, 256, EINVAL, name); error != 0) return error;
@@ -401,7 +405,8 @@ long call_fsconfig(Task& task, int fd, unsigned command, const char* key, const 
     return refuse_value(task, context, name);
   }
   if (other != nullptr) return set_descriptor(task, context, name, *other);
-  if (context.state == State::reconfigure && context.type->behaviour == Behaviour::overlay && name != "ro" && name != "rw") {
+  if (context.state == State::reconfigure && context.type->behaviour == Behaviour::overlay && !is_legacy(world, *context.type) &&
+      name != "ro" && name != "rw") {
     context.log.emplace_back("e overlay: No changes allowed in reconfigure");
     return world.refuse(EINVAL, "overlay.options-fixed-at-mount");
   }
@@ -436,6 +441,7 @@ long call_fsmount(Task& task, int fd, unsigned flags, unsigned attr_flags) {
   // The context can now only reconfigure (vfs_clean_context(), fs/fs_context.c).
   context.state = State::reconfigure;
   context.options.clear();
+  context.legacy_options.clear();
   return install_path(task, {mount, mount->root}, true, (flags & abi::fsmount_cloexec) != 0);
 }
 

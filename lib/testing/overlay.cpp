@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "testing/filesystem_types.hpp"
 #include "testing/mount_tree.hpp"
@@ -163,7 +164,7 @@ long overlay_create(World& world, Dentry* directory, std::string_view name, cons
   const OverlayLayers& layers = *directory->superblock->overlay;
   Dentry* upper_directory = directory->inode->upper;
   const bool covers_lower = lower_has(world, *directory->inode, name);
-  if (covers_lower && node.kind == Kind::directory && !layers.userxattr && directory->superblock->owner != world.initial_user) {
+  if (covers_lower && node.kind == Kind::directory && !layers.can_mark) {
     // trusted.* cannot be set in a user namespace, and the new directory must be opaque.
     return world.refuse(EIO, "overlay.opaque-needs-userxattr");
   }
@@ -186,7 +187,7 @@ long overlay_remove(World& world, Dentry* child) {
   const Superblock& superblock = *child->superblock;
   if (Dentry* real = child->inode->upper) {
     // A directory whose whiteouts have to go is first exchanged for an opaque one (ovl_clear_empty(), fs/overlayfs/dir.c).
-    if (is_directory(real) && !real->children.empty() && !superblock.overlay->userxattr && superblock.owner != world.initial_user) {
+    if (is_directory(real) && !real->children.empty() && !superblock.overlay->can_mark) {
       return world.refuse(EIO, "overlay.opaque-needs-userxattr");
     }
     if (is_directory(real)) {  // only whiteouts are left in it
@@ -214,7 +215,7 @@ long overlay_rename(World& world, Dentry* from, Dentry* to_directory, std::strin
   Dentry* from_directory = from->parent;
   const OverlayLayers& layers = *from->superblock->overlay;
   // Below a merged directory the one that moves must be opaque: ovl_rename(), fs/overlayfs/dir.c, gives EXDEV where it cannot be.
-  if (is_directory(from) && !to_directory->inode->lower.empty() && !layers.userxattr && from->superblock->owner != world.initial_user) {
+  if (is_directory(from) && !to_directory->inode->lower.empty() && !layers.can_mark) {
     return world.refuse(EXDEV, "overlay.rename-needs-userxattr");
   }
   long none = 0;  // the walk has seen it already
@@ -386,27 +387,28 @@ long overlay_option(Task& task, FilesystemContext& context, const std::string& k
   return complain(world, context, EINVAL, "option.unknown", "Unknown parameter '" + key + "'");
 }
 
-long overlay_monolithic(Task& task, FilesystemContext& context, std::string_view data) {
-  std::string option;
-  for (std::size_t i = 0; i <= data.size(); ++i) {
-    if (i < data.size() && data[i] == '\\' && i + 1 < data.size()) {
-      option += data[i];
-      option += data[++i];
-      continue;
+// ovl_parse_opt() and what ovl_fill_super() looks up then, fs/overlayfs/super.c of 6.1. What it has to say goes to the kernel's log.
+long overlay_legacy_options(Task& task, FilesystemContext& context, const std::vector<std::string>& options) {
+  World& world = *task.world;
+  std::map<std::string, std::string> directories;
+  for (const std::string& option : options) {
+    const std::size_t equals = option.find('=');
+    const bool has_value = equals != std::string::npos;
+    const std::string key = option.substr(0, equals), value = has_value ? option.substr(equals + 1) : "";
+    if (key == "lowerdir" || key == "upperdir" || key == "workdir") {
+      if (value.empty()) return world.refuse(EINVAL, "option.bad-value");
+      directories[key] = value;
+    } else if (const long error = overlay_option(task, context, key, value, has_value); error != 0) {
+      return error;
     }
-    if (i < data.size() && data[i] != ',') {
-      option += data[i];
-      continue;
-    }
-    if (!option.empty()) {
-      const std::size_t equals = option.find('=');
-      const bool has_value = equals != std::string::npos;
-      if (const long error = parse_option(task, context, option.substr(0, equals), has_value ? option.substr(equals + 1) : "", has_value);
-          error != 0) {
-        return error;
-      }
-    }
-    option.clear();
+  }
+  if (directories.count("lowerdir") == 0) return world.refuse(EINVAL, "overlay.no-lower-layer");
+  if (directories.count("upperdir") == 0) directories.erase("workdir");  // without a word to the caller
+  if (directories.count("upperdir") > directories.count("workdir")) return world.refuse(EINVAL, "overlay.no-workdir");
+  for (const char* key : {"upperdir", "workdir", "lowerdir"}) {
+    const auto found = directories.find(key);
+    if (found == directories.end()) continue;
+    if (const long error = overlay_option(task, context, key, found->second, true); error != 0) return error;
   }
   return 0;
 }
@@ -460,8 +462,13 @@ long check_option_conflicts(Task& task, const FilesystemContext& context, bool h
   Features wants(context, has_upper);
   const bool says_redirect = !option_value(context, "redirect_dir").empty();
   const bool says_metacopy = !option_value(context, "metacopy").empty();
+  const bool verity_alone = world.has(Quirk::overlay_verity_without_metacopy);
   const bool says_index = option_value(context, "index") == "off" || (has_upper && wants.index);
   const auto conflict = [&]() -> long { return world.refuse(EINVAL, "overlay.options-conflict"); };
+  if (wants.verity && !wants.metacopy && !verity_alone) {
+    if (says_metacopy) return conflict();
+    wants.metacopy = true;
+  }
   if (wants.metacopy && !wants.redirects && says_redirect) return conflict();
   const bool follows = wants.follows || wants.metacopy;
   if (wants.nfs_export && !wants.index) {
@@ -475,7 +482,9 @@ long check_option_conflicts(Task& task, const FilesystemContext& context, bool h
   if (wants.nfs_export && wants.metacopy && says_metacopy) return conflict();
   const bool marks_files = (says_redirect && follows) || wants.metacopy;
   if (has_option(context, "userxattr", "")) return marks_files ? conflict() : 0;
-  if ((marks_files || wants.verity) && !capable(task, cap_sys_admin)) return world.refuse(EPERM, "overlay.option-needs-real-root");
+  const bool needs_real_root = world.has(Quirk::overlay_features_need_real_root);
+  if (needs_real_root && (marks_files || wants.verity) && !capable(task, cap_sys_admin))
+    return world.refuse(EPERM, "overlay.option-needs-real-root");
   return 0;
 }
 
@@ -527,6 +536,7 @@ long overlay_superblock(Task& task, FilesystemContext& context) {
   if (const long error = check_option_conflicts(task, context, has_upper); error != 0) return error;
   auto layers = std::make_unique<OverlayLayers>();
   layers->userxattr = has_option(context, "userxattr", "");
+  layers->can_mark = layers->userxattr ? world.has(Quirk::tmpfs_has_user_attributes) : context.owner == world.initial_user;
   Path upper, work;
   std::vector<Path> lower;
   for (const auto& [key, path] : context.layer_paths) {
@@ -539,6 +549,10 @@ long overlay_superblock(Task& task, FilesystemContext& context) {
     }
   }
   if (lower.empty()) return world.refuse(EINVAL, "overlay.no-lower-layer");
+  const bool has_data =
+      std::any_of(context.layer_paths.begin(), context.layer_paths.end(), [](const auto& l) { return l.first == "datadir+"; });
+  if (has_data && !world.has(Quirk::overlay_verity_without_metacopy) && option_value(context, "metacopy") != "on")
+    return world.refuse(EINVAL, "overlay.data-layer-needs-metacopy");
   if (!upper && lower.size() < 2) return world.refuse(EINVAL, "overlay.one-layer-only");
   if (upper && !work) return world.refuse(EINVAL, "overlay.no-workdir");
   bool read_only = !upper;

@@ -20,7 +20,8 @@ long overlay_copy_up(World& world, Dentry* dentry);
 bool overlay_knows(const World& world, std::string_view key);
 long overlay_option(Task& task, FilesystemContext& context, const std::string& key, const std::string& value, bool has_value);
 long overlay_layer_by_descriptor(Task& task, FilesystemContext& context, const std::string& key, const Path& path);
-long overlay_monolithic(Task& task, FilesystemContext& context, std::string_view data);
+// All options at once, as before 6.5.
+long overlay_legacy_options(Task& task, FilesystemContext& context, const std::vector<std::string>& options);
 long overlay_superblock(Task& task, FilesystemContext& context);
 
 }  // namespace rootprep::testing::model

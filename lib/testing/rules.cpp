@@ -373,6 +373,7 @@ constexpr Rule table[] = {
     {"fsopen.needs-sys-admin", {EPERM}, "CAP_SYS_ADMIN in the user namespace that owns the mount namespace is missing", "RP-NO-PRIVILEGE"},
     {"fsopen.unknown-flag", {EINVAL}, "unknown flag", ""},
     {"fsconfig.arguments-of-the-command", {EINVAL}, "the command does not take these arguments", ""},
+    {"fsconfig.legacy-type", {EOPNOTSUPP}, "the file system type takes flags and strings only, in this version", ""},
     {"fsconfig.negative-descriptor", {EINVAL}, "a negative descriptor", ""},
     {"fsconfig.not-a-context", {EINVAL}, "the descriptor is not one of fsopen(2) or fspick(2)", ""},
     {"fsconfig.unknown-command", {EOPNOTSUPP}, "a command that this kernel does not know", ""},
@@ -394,6 +395,8 @@ constexpr Rule table[] = {
 
     // --- options and types of file systems: tmpfs(5), proc(5), Documentation/filesystems; measured ---
     {"option.bad-value", {EINVAL}, "the option does not take this value", "RP-FS-OPTION"},
+    {"option.legacy-too-large", {EINVAL}, "the file system type keeps its options in one page, in this version", ""},
+    {"option.legacy-with-comma", {EINVAL}, "the file system type joins its options by commas, in this version", ""},
     {"option.source-is-no-string", {EINVAL}, "the source is given as a string", ""},
     {"option.two-sources", {EINVAL}, "the source is given twice", ""},
     {"option.unknown", {EINVAL}, "the file system type has no such option", "RP-FS-OPTION"},
@@ -422,6 +425,7 @@ constexpr Rule table[] = {
      {EOVERFLOW},
      "the owner of the lower file has no name in the user namespace of the upper file system",
      ""},
+    {"overlay.data-layer-needs-metacopy", {EINVAL}, "data layers want metacopy=on, in this version", ""},
     {"overlay.empty-layer", {EINVAL}, "a layer without a path", ""},
     {"overlay.in-use-with-index", {EBUSY}, "index=on, and another overlay has the same upper layer or work directory", "RP-OVL-IN-USE"},
     {"overlay.layer-has-locked-mounts",

@@ -141,6 +141,7 @@ struct OverlayLayers {
   int depth = 1;
   bool writes_nowhere = false;  // no upper layer, or no work directory could be made
   bool userxattr = false;
+  bool can_mark = false;  // in the upper layer, by attributes of its kind
   std::string opaque_name() const { return userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque"; }
 };
 
@@ -224,6 +225,7 @@ struct FilesystemContext {
   std::string source{};
   bool has_source = false;
   std::vector<std::pair<std::string, std::string>> options{};
+  std::string legacy_options{};  // of a type that parses them when it is mounted
   bool read_only = false;
   bool keeps_read_only = false;  // fspick(2): as the superblock is, until told
   std::vector<Path> lower_layers{};

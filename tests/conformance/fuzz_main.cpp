@@ -2,6 +2,7 @@
 // Copyright The rootprep authors
 //
 // rootprep-fuzz-kernels [--seconds N | --unbounded] [--sequences N] [--seed N] [--length N] [--user-namespace] [--show] [--counts]
+//                       [--profile VERSION]
 // Random sequences of operations on the kernel in memory and on the running one; every result and the mounts of every namespace are
 // compared after every operation. A difference is shrunk to the shortest sequence that shows it, and printed as a scenario.
 // --counts: how often each operation was done, and how often it succeeded; it is a failure if one never did, given 1000 sequences.
@@ -13,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
+#include <stdexcept>
 
 #include "session.hpp"
 
@@ -500,6 +502,7 @@ int main(int argc, char** argv) try {
   double seconds = 10;
   std::uint64_t limit = ~0ULL, seed = 0;
   std::size_t length = 0;
+  std::string profile_name = "6.18";
   bool seeded = false, user_namespace = false, show = false, unbounded = false, with_counts = false;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -519,11 +522,13 @@ int main(int argc, char** argv) try {
       length = std::stoul(value());
     } else if (argument == "--user-namespace") {
       user_namespace = true;
+    } else if (argument == "--profile") {
+      profile_name = value();
     } else if (argument == "--show") {
       show = true;
     } else {
       std::cerr << "usage: rootprep-fuzz-kernels [--seconds N | --unbounded] [--sequences N] [--seed N] [--length N] [--user-namespace]"
-                   " [--show] [--counts]\n";
+                   " [--show] [--counts] [--profile VERSION]\n";
       return 2;
     }
   }
@@ -534,7 +539,9 @@ int main(int argc, char** argv) try {
     std::cout << "SKIPPED: " << reason << "\n";
     return 77;
   }
-  const auto fake = fake_runner(testing::KernelProfile::linux_6_18(), user_namespace);
+  const auto profile = profile_named(profile_name);
+  if (!profile) throw std::runtime_error("no version: " + profile_name);
+  const auto fake = fake_runner(*profile, user_namespace);
   Comparison comparison(*fake, *real);
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };

@@ -105,7 +105,7 @@ MUTANTS = [
     ("overlay.cpp", "if (permission(task, fresh, may_read) != 0) return", "if (false) return"),
     ("overlay.cpp", "    fresh->inode->uid = task.uid;\n    fresh->inode->gid = task.gid;\n  } else {", "  } else {"),
     ("overlay.cpp", "if (may_create(task, work.dentry) != 0 || want_write(world, work) != 0) return 0;", ""),
-    ("overlay.cpp", "if (is_directory(from) && !to_directory->inode->lower.empty() && !layers.userxattr", "if (false && !layers.userxattr"),
+    ("overlay.cpp", "if (is_directory(from) && !to_directory->inode->lower.empty() && !layers.can_mark", "if (false && !layers.can_mark"),
     ("overlay.cpp", "if (wants.metacopy && !wants.redirects && says_redirect) return conflict();", ""),
     ("overlay.cpp", "if (!has_upper && (follows || !says_redirect)) {", "if (false) {"),
     ("overlay.cpp", "} else if (says_index) {", "} else if (false) {"),

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -412,6 +413,15 @@ class LinuxRunner final : public Runner {
 };
 
 }  // namespace
+
+std::optional<testing::KernelProfile> profile_named(const std::string& version) {
+  int major = 0, minor = 0, end = 0;
+  if (std::sscanf(version.c_str(), "%d.%d%n", &major, &minor, &end) != 2 || static_cast<std::size_t>(end) != version.size()) return {};
+  testing::KernelProfile profile;
+  profile.name = version;
+  profile.version = 1000 * major + minor;
+  return profile;
+}
 
 std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile, bool user_namespace, const std::vector<std::string>& without) {
   return std::make_unique<FakeRunner>(profile, user_namespace, without);

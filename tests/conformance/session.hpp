@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,9 @@ class Runner {
   virtual ~Runner() = default;
   virtual Outcome run(const std::vector<Operation>& operations, const RunOptions& options) = 0;
 };
+
+// "6.1", or any other version: each quirk and call knows since when it is there.
+std::optional<testing::KernelProfile> profile_named(const std::string& version);
 
 // `without`: system calls that answer -ENOSYS.
 std::unique_ptr<Runner> fake_runner(const testing::KernelProfile& profile, bool user_namespace,
