@@ -34,11 +34,13 @@ bool composite_bears(OperationKind kind, std::string_view call, int error_number
   }
 }
 
+// What these answer changes nothing: the descriptor is gone (close(2)), the mask is set (umask(2)).
+bool cannot_matter(const SysCall& call) { return name_of_call(call) == "close" || name_of_call(call) == "umask"; }
+
 // May a run go on after the call of operation `index` answered with this errno?
 bool is_documented(const Plan& plan, std::uint32_t index, const SysCall& call, int error_number) {
+  if (cannot_matter(call)) return true;
   const std::string name = name_of_call(call);
-  if (name == "close") return true;  // the descriptor is gone whatever it answers (close(2))
-  if (name == "umask") return true;  // cannot fail (umask(2))
   if (index >= plan.operations().size()) return false;
   const Operation& op = plan.operations()[index];
   if (contains(op.allowed, sizeof op.allowed, error_number) || contains(op.otherwise, sizeof op.otherwise, error_number)) return true;
@@ -52,9 +54,8 @@ std::vector<int> without_equals(const Plan& plan, std::uint32_t index, const Sys
   if (index < plan.operations().size() && plan.operations()[index].kind != OperationKind::system_call) return errors;
   std::vector<int> distinct;
   std::vector<int> equal;
-  const bool cannot_matter = name_of_call(call) == "close" || name_of_call(call) == "umask";
   for (const int error_number : errors) {
-    (is_documented(plan, index, call, error_number) && !cannot_matter ? distinct : equal).push_back(error_number);
+    (is_documented(plan, index, call, error_number) && !cannot_matter(call) ? distinct : equal).push_back(error_number);
   }
   if (!equal.empty()) distinct.push_back(equal[n % equal.size()]);
   return distinct;

@@ -114,9 +114,16 @@ unsigned full_mode(const Inode& inode) {
 
 namespace {
 
+// One of the inodes that tmpfs's option nr_inodes allows.
+long take_inode(World& world, Superblock& superblock) {
+  if (superblock.inode_limit != 0 && superblock.inodes >= superblock.inode_limit) return world.refuse(ENOSPC, "tmpfs.no-inodes-left");
+  ++superblock.inodes;
+  return 0;
+}
+
 long create_in_memory(World& world, Dentry* directory, std::string_view name, const NewNode& node, Dentry** made) {
   Superblock& superblock = *directory->superblock;
-  if (superblock.inode_limit != 0 && superblock.inodes >= superblock.inode_limit) return world.refuse(ENOSPC, "tmpfs.no-inodes-left");
+  if (const long error = take_inode(world, superblock); error != 0) return error;
   Inode* inode = new_inode(world, node.kind, node.mode, node.uid, node.gid);
   const Inode& parent = attributes(directory);
   if ((parent.mode & 02000U) != 0) {  // inode(7): a set-group-ID directory gives its group on, and a directory the bit
@@ -125,7 +132,6 @@ long create_in_memory(World& world, Dentry* directory, std::string_view name, co
   }
   inode->rdev = node.rdev;
   inode->data = node.data;
-  ++superblock.inodes;
   if (node.kind == Kind::directory) ++directory->inode->links;
   *made = new_dentry(world, &superblock, directory, name, inode);
   if (superblock.type->behaviour == Behaviour::cgroup2 && node.kind == Kind::directory) populate_cgroup(world, *made);
@@ -230,9 +236,7 @@ long link_child(World& world, Dentry* existing, Dentry* to_directory, std::strin
   if (type.behaviour != Behaviour::memory) return world.refuse(EPERM, "fs.makes-no-links");
   if (name.size() > name_max) return world.refuse(ENAMETOOLONG, "path.component-too-long");
   // shmem_link(), mm/shmem.c: a name more costs what an inode costs.
-  Superblock& superblock = *existing->superblock;
-  if (superblock.inode_limit != 0 && superblock.inodes >= superblock.inode_limit) return world.refuse(ENOSPC, "tmpfs.no-inodes-left");
-  ++superblock.inodes;
+  if (const long error = take_inode(world, *existing->superblock); error != 0) return error;
   ++existing->inode->links;
   new_dentry(world, existing->superblock, to_directory, name, existing->inode);
   return 0;

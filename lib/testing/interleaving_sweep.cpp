@@ -66,20 +66,31 @@ class Mover {
 
 std::string name_at_end(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
-Attack link_attack(const std::string& image, const std::string& path, const std::string& target) {
-  const Mover mover{image, path};
+Attack attack_on(const std::string& image, const std::string& path, const std::string& what) {
   Attack attack;
-  attack.name = path + ": exchanged with a link to " + target;
+  attack.name = path + ": " + what;
   attack.image = image;
   attack.path = path;
-  attack.act = [mover, target](Kernel& attacker) {
-    if (call(attacker, "symlinkat", target.c_str(), cwd, mover.thing()) != 0) return false;
+  return attack;
+}
+
+// `make` makes the thing that takes the place.
+Attack exchange_attack(const std::string& image, const std::string& path, const std::string& what,
+                       std::function<long(Kernel& attacker, const char* thing)> make) {
+  Attack attack = attack_on(image, path, "exchanged with " + what);
+  attack.act = [mover = Mover{image, path}, make = std::move(make)](Kernel& attacker) {
+    if (make(attacker, mover.thing()) != 0) return false;
     if (mover.put(attacker)) return true;
     mover.discard(attacker);
     return false;
   };
-  attack.undo = [mover](Kernel& attacker) { mover.take_back(attacker); };
+  attack.undo = [mover = Mover{image, path}](Kernel& attacker) { mover.take_back(attacker); };
   return attack;
+}
+
+Attack link_attack(const std::string& image, const std::string& path, const std::string& target) {
+  return exchange_attack(image, path, "a link to " + target,
+                         [target](Kernel& attacker, const char* thing) { return call(attacker, "symlinkat", target.c_str(), cwd, thing); });
 }
 
 // --- which calls look where ---
@@ -211,35 +222,21 @@ std::vector<Attack> attacks_on(const std::string& image, const std::string& path
   if (is_directory) attacks.push_back(link_attack(image, path, canary + "/empty"));
   attacks.push_back(link_attack(image, path, up + canary.substr(1) + "/missing"));
 
-  const Mover mover{image, path};
   if (!is_directory) {
-    Attack attack;
-    attack.name = path + ": exchanged with another name of " + canary + '/' + name_at_end(path);
-    attack.image = image;
-    attack.path = path;
-    attack.act = [mover, precious = canary + '/' + name_at_end(path)](Kernel& attacker) {
-      if (call(attacker, "linkat", cwd, precious.c_str(), cwd, mover.thing(), 0) != 0) return false;
-      if (mover.put(attacker)) return true;
-      mover.discard(attacker);
-      return false;
-    };
-    attack.undo = [mover](Kernel& attacker) { mover.take_back(attacker); };
-    attacks.push_back(std::move(attack));
+    const std::string precious = canary + '/' + name_at_end(path);
+    attacks.push_back(exchange_attack(image, path, "another name of " + precious, [precious](Kernel& attacker, const char* thing) {
+      return call(attacker, "linkat", cwd, precious.c_str(), cwd, thing, 0);
+    }));
   }
 
-  Attack moved;
-  moved.name = path + ": moved out of the image";
-  moved.image = image;
-  moved.path = path;
+  const Mover mover{image, path};
+  Attack moved = attack_on(image, path, "moved out of the image");
   moved.act = [mover](Kernel& attacker) { return call(attacker, "renameat2", cwd, mover.place(), cwd, mover.thing(), 0) == 0; };
   moved.undo = [mover](Kernel& attacker) { mover.take_back(attacker); };
   attacks.push_back(std::move(moved));
 
   if (is_directory) {
-    Attack covered;
-    covered.name = path + ": mounted over";
-    covered.image = image;
-    covered.path = path;
+    Attack covered = attack_on(image, path, "mounted over");
     covered.mounts = true;
     covered.act = [mover](Kernel& attacker) { return call(attacker, "mount", "attacker", mover.place(), "tmpfs", 0, 0) == 0; };
     covered.undo = [mover](Kernel& attacker) { (void)call(attacker, "umount2", mover.place(), abi::mnt_detach | abi::umount_nofollow); };

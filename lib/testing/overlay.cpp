@@ -97,8 +97,7 @@ Dentry* overlay_lookup(World& world, Dentry* directory, std::string_view name, l
   if (found.upper != nullptr && !found.lower.empty()) {
     // ovl_fix_origin(), fs/overlayfs/namei.c: whoever sees a merged directory first writes into the upper one what it was merged with.
     Inode& upper = attributes(found.upper);
-    const bool has_xattrs = layers.userxattr || directory->superblock->owner == world.initial_user;
-    if (!upper.has_origin && has_xattrs && found.upper->superblock->read_only) {
+    if (!upper.has_origin && layers.can_mark && found.upper->superblock->read_only) {
       error = world.refuse(EROFS, "overlay.origin-cannot-be-written");
       return nullptr;
     }

@@ -116,7 +116,7 @@ MUTANTS = [
     ("path_walk.cpp", "  walker.path().mount->expiring = false;\n", ""),
     ("overlay.cpp", "if (layers != nullptr && layers->upper != nullptr && layers->upper->superblock->read_only)\n    return", "if (false)\n    return"),
     ("inodes.cpp", "  if (superblock.inodes > 0) --superblock.inodes;\n", ""),
-    ("inodes.cpp", "  ++superblock.inodes;\n  ++existing->inode->links;", "  ++existing->inode->links;"),
+    ("inodes.cpp", "  if (const long error = take_inode(world, *existing->superblock); error != 0) return error;\n", ""),
     ("file_calls.cpp", "if (parent.last != Last::name && exclusive) return", "if (false) return"),
     ("file_calls.cpp", "if (owner_has_no_id(attributes(path.dentry))) return", "if (false) return"),
     ("file_calls.cpp", "if ((owner == keep && before.uid == unmapped_id) || (group == keep && before.gid == unmapped_id))", "if (false)"),
